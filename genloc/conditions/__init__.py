@@ -1,0 +1,7 @@
+"""What to look for: every kind of prompt becomes conditions ``[B or 1, K, C]``."""
+
+from __future__ import annotations
+
+from genloc.conditions.learned import LearnedCondition
+
+__all__ = ["LearnedCondition"]

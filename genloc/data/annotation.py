@@ -1,0 +1,208 @@
+"""One record of a COCO keypoints json, in any of its published spellings, as plain values."""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genloc.skeleton import Skeleton
+
+Box = tuple[float, float, float, float]
+
+
+@dataclass
+class Annotation:
+    """One record after reading.
+
+    Args:
+        id, image_id, category_id: integers, as in the file.
+        keypoints: float32 [K, 3]: x, y, v in the skeleton's order; rows with v = 0 are all 0.
+        labelled: how many v > 0 the file has, before cutting to the skeleton.
+        box: x, y, width, height, or None where there is none with an area.
+        area: square pixels; that of the box where the file has none, 0 without both.
+        crowd: a region of many, not an instance.
+        remarks: what was read otherwise than written; plural, to be counted.
+        reason: why it is left out of the instances, or None.
+    """
+
+    id: int
+    image_id: int
+    category_id: int
+    keypoints: np.ndarray
+    labelled: int
+    box: Box | None
+    area: float
+    crowd: bool
+    remarks: tuple[str, ...]
+    reason: str | None = None
+
+
+def read_annotation(
+    record: dict[str, Any], id_: int, order: KeypointOrder, *, corners: bool
+) -> Annotation:
+    """Read one record.
+
+    Args:
+        record: an entry of `annotations`.
+        id_: its id (not every file gives one).
+        order: where the skeleton's keypoints are among the file's.
+        corners: `bbox` is two corners instead of x, y, width, height.
+
+    Raises:
+        ValueError: ids are absent, or keypoints or bbox are not numbers of the expected shape.
+    """
+    where = f"{order.file}: annotation {id_}"
+    if "image_id" not in record or "category_id" not in record:
+        raise ValueError(f"{where} has no image_id or no category_id, it has {sorted(record)}")
+    category = int(record["category_id"])
+    keypoints, labelled, stated = order.take(record, category, where)
+    remarks = []
+    if category not in order.names:
+        remarks.append(f"annotations have category_id {category}, which categories lack")
+    if stated is not None and stated != labelled:
+        remarks.append("annotations state another num_keypoints than they label: v decides")
+    box = _box(record, corners, where)
+    visible = keypoints[:, 2] > 0
+    if not record.get("bbox") and visible.any():
+        box = _extent(keypoints[visible, :2])
+        remarks.append("annotations have no box: the extent of their keypoints, 10 % wider")
+    area = float(record.get("area") or 0)
+    if not area > 0 and box is not None:
+        area = box[2] * box[3]
+        remarks.append("annotations have no area: that of the box is taken")
+    return Annotation(
+        id=id_,
+        image_id=int(record["image_id"]),
+        category_id=category,
+        keypoints=keypoints,
+        labelled=labelled,
+        box=box,
+        area=area,
+        crowd=bool(record.get("iscrowd")),
+        remarks=tuple(remarks),
+    )
+
+
+class KeypointOrder:
+    """Where the skeleton's keypoints are among a file's, by name where the file has names.
+
+    Args:
+        skeleton: the K keypoints wanted.
+        categories: `categories` of the file.
+        file: named in errors.
+    """
+
+    def __init__(self, skeleton: Skeleton, categories: list[dict[str, Any]], file: Path) -> None:
+        self.skeleton = skeleton
+        self.file = file
+        self.names = {int(c["id"]): [str(k) for k in c.get("keypoints") or []] for c in categories}
+        self._rows: dict[tuple[int, int], np.ndarray] = {}
+
+    def take(
+        self, record: dict[str, Any], category: int, where: str
+    ) -> tuple[np.ndarray, int, int | None]:
+        """float32 [K, 3] of one record, its number of v > 0 before cutting to K, and the number
+        that the record states.
+
+        Raises:
+            ValueError: the skeleton's keypoints are not all there, or a value is no keypoint.
+        """
+        k = self.skeleton.num_keypoints
+        rows = _triples(record.get("keypoints") or [], where)
+        stated = record.get("num_keypoints")
+        if len(rows) < k and record.get(f"keypoints_{k}"):
+            # Human-Art keeps its 21 beside COCO's 17.
+            rows = _triples(record[f"keypoints_{k}"], where)
+            stated = record.get(f"num_keypoints_{k}")
+        if len(rows) == 0:
+            return np.zeros((k, 3), np.float32), 0, stated
+        key = (category, len(rows))
+        if key not in self._rows:
+            self._rows[key] = self._find(category, len(rows))
+        v = rows[:, 2]
+        known = (v == 0) | (v == 1) | (v == 2)  # np.isin takes ten times as long
+        if not known.all():
+            bad = v[~known][0]
+            raise ValueError(
+                f"{where}: v is {bad}, expected 0 (not labelled), 1 (hidden), 2 (seen)"
+            )
+        rows[v == 0] = 0  # some sets write -1 or null here; v alone says what is missing
+        if not np.isfinite(rows).all():
+            raise ValueError(f"{where}: a keypoint with v > 0 has no finite x, y")
+        return rows[self._rows[key]].astype(np.float32), int((v > 0).sum()), stated
+
+    def _find(self, category: int, count: int) -> np.ndarray:
+        """Index of each skeleton keypoint among the `count` rows of a category's annotations."""
+        wanted = self.skeleton
+        names = self.names.get(category)
+        if names is None:  # Animal Kingdom: a category that is not listed; all listed ones agree
+            known = {tuple(n) for n in self.names.values() if n}
+            names = list(known.pop()) if len(known) == 1 else []
+        if not names:
+            if count != wanted.num_keypoints:
+                raise ValueError(
+                    f"{self.file}: category {category} names no keypoints and its annotations have "
+                    f"{count}, but skeleton {wanted.name!r} has {wanted.num_keypoints}; give a "
+                    "skeleton of that many (the path of the json itself, or a yaml)"
+                )
+            return np.arange(count)
+        if count > len(names):
+            raise ValueError(
+                f"{self.file}: category {category} names {len(names)} keypoints but an annotation "
+                f"has {count}; name them all, or cut the annotations"
+            )
+        names = [n.strip() for n in names[:count]]
+        place = {_plain(n): i for i, n in reversed(list(enumerate(names)))}
+        place |= {n: i for i, n in enumerate(names)}  # its exact name comes first
+        found = [place.get(n, place.get(_plain(n), -1)) for n in wanted.keypoints]
+        if -1 in found or len(set(found)) != len(found):
+            lacking = [n for n, i in zip(wanted.keypoints, found, strict=True) if i < 0]
+            raise ValueError(
+                f"{self.file}: skeleton {wanted.name!r} needs keypoints {lacking}, which category "
+                f"{category} does not have; it has {names}. Use another skeleton: the path of the "
+                "json itself takes its own"
+            )
+        return np.array(found)
+
+
+def _plain(name: str) -> str:
+    """One spelling for `left_front_paw`, `L_F_Paw` and `leftFrontPaw`; `earbase` is the ear."""
+    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)
+    short = {"l": "left", "r": "right", "f": "front", "b": "back"}
+    plain = "".join(short.get(w.lower(), w.lower()) for w in words)
+    return re.sub("earbase$", "ear", plain) or name
+
+
+def _triples(values: list[Any], where: str) -> np.ndarray:
+    """Keypoints as float64 [n, 3], from x, y, v flat or nested. null becomes NaN."""
+    try:
+        array = np.array(values, dtype=float)
+    except (TypeError, ValueError):
+        raise ValueError(f"{where}: keypoints are not x, y, v numbers: {values[:6]}...") from None
+    if array.size % 3 or array.ndim > 2 or (array.ndim == 2 and array.shape[1] != 3):
+        raise ValueError(f"{where}: keypoints has {array.size} numbers, expected x, y, v triples")
+    return array.reshape(-1, 3)
+
+
+def _box(record: dict[str, Any], corners: bool, where: str) -> Box | None:
+    values = record.get("bbox")
+    if not values:
+        return None
+    if len(values) != 4:
+        raise ValueError(f"{where}: bbox is {values}, expected x, y, width, height")
+    x, y, w, h = (float(value) for value in values)
+    if corners:
+        w, h = w - x, h - y
+    return (x, y, w, h) if w > 0 and h > 0 and math.isfinite(x + y + w + h) else None
+
+
+def _extent(points: np.ndarray) -> Box:
+    low, high = points.min(axis=0), points.max(axis=0)
+    margin = max(1.0, 0.1 * float((high - low).max()))
+    x, y = (float(v) - margin for v in low)
+    return (x, y, float(high[0]) + margin - x, float(high[1]) + margin - y)

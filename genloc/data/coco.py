@@ -1,0 +1,274 @@
+"""`CocoKeypoints`: the one reader of COCO keypoints json files, and of what is published as such.
+
+Published files differ from the format in many small ways. Each is read here or refused in one
+sentence, and whatever is left out or made up is counted in `CocoKeypoints.summary()`.
+
+Letters: K keypoints of the skeleton. Pixels: (0, 0) is the centre of the top-left pixel. Boxes: x,
+y, width, height as in the file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from genloc.data.annotation import Annotation, Box, KeypointOrder, read_annotation
+from genloc.data.image import read_image
+from genloc.skeleton import Skeleton, read_coco_json
+
+__all__ = ["CocoKeypoints", "Instance", "read_image"]
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """One labelled animal or person.
+
+    Args:
+        annotation_id, image_id, category_id: as in the file.
+        file: the picture.
+        box: x, y, width, height in image pixels, width and height above 0.
+        keypoints: float32 [K, 3]: x, y in image pixels, v (0 not labelled, 1 hidden, 2 seen). Rows
+            with v = 0 are all 0.
+        area: in square pixels, above 0; what OKS measures errors against.
+        image_size: (width, height) the file states, or None.
+    """
+
+    annotation_id: int
+    image_id: int
+    category_id: int
+    file: Path
+    box: tuple[float, float, float, float]
+    keypoints: np.ndarray
+    area: float
+    image_size: tuple[int, int] | None = None
+
+
+_UNLABELLED = "no labelled keypoint"
+_NO_PICTURE = "its picture is not there"
+
+
+class CocoKeypoints:
+    """The instances of one annotation file, cut to one skeleton.
+
+    Args:
+        annotations: a COCO keypoints json (or Animal Pose's own form of it).
+        images: folder that `file_name` is relative to; None to read labels only (`file` is then
+            just the name).
+        skeleton: which keypoints to take, found by name (`L_F_Paw` is `left_front_paw`) where the
+            file names its keypoints, else by position.
+        image_ids: take only these images; None for all. Repeated ids count once.
+        annotation_ids: take only these annotations; None for all.
+        require_keypoints: leave out instances without a labelled keypoint.
+        missing_images: `error` refuses a set with absent files at once; `drop` leaves their
+            instances out, counted.
+
+    Attributes:
+        instances: what is left, in the order of the file.
+        dropped: reason -> number of annotations left out.
+        notes: what was read otherwise than written, in words.
+        annotations: the file. checksum: first 16 hex digits of its sha256.
+
+    Raises:
+        FileNotFoundError: the file, the folder or (`missing_images="error"`) a picture is absent.
+        ValueError: the file is not in the format, does not hold the skeleton's keypoints, or lacks
+            an id that was asked for.
+    """
+
+    def __init__(
+        self,
+        annotations: str | Path,
+        images: str | Path | None,
+        *,
+        skeleton: Skeleton,
+        image_ids: Iterable[int] | None = None,
+        annotation_ids: Iterable[int] | None = None,
+        require_keypoints: bool = True,
+        missing_images: Literal["error", "drop"] = "error",
+    ) -> None:
+        self.annotations = Path(annotations)
+        self.images = None if images is None else Path(images)
+        self.skeleton = skeleton
+        if self.images is not None and not self.images.is_dir():
+            raise FileNotFoundError(f"images: no folder {self.images.absolute()}")
+        content = read_coco_json(self.annotations)
+        self.checksum = hashlib.sha256(self.annotations.read_bytes()).hexdigest()[:16]
+        self.dropped: dict[str, int] = {}
+        self.notes: list[str] = []
+        self._seen: Counter[str] = Counter()
+
+        self._images = self._read_images(content["images"])
+        self._categories = {int(c["id"]): c for c in content["categories"]}
+        records = self._read_annotations(content)
+        self._total = len(records)
+        wanted = _selection(image_ids, self._images, "image_ids", self.annotations)
+        if wanted is not None:
+            self._images = {i: r for i, r in self._images.items() if i in wanted}
+            records = [r for r in records if r.image_id in wanted]
+        chosen = _selection(
+            annotation_ids, [r.id for r in records], "annotation_ids", self.annotations
+        )
+        if chosen is not None:
+            records = [r for r in records if r.id in chosen]
+            kept = {r.image_id for r in records}
+            self._images = {i: r for i, r in self._images.items() if i in kept}
+        self._selected = len(records)
+
+        for record in records:
+            record.reason = self._reason(record, require_keypoints)
+        missing = self._missing_files(records, missing_images)
+        for record in records:
+            if record.reason is None and record.image_id in missing:
+                record.reason = _NO_PICTURE
+        self._records = [r for r in records if r.reason != _NO_PICTURE]
+        self.dropped = dict(Counter(r.reason for r in records if r.reason is not None))
+        self.instances = [self._instance(r, r.box) for r in records if r.reason is None and r.box]
+        self._seen.update(remark for r in records for remark in r.remarks)
+        self.notes += [f"{n} {remark}" for remark, n in self._seen.items()]
+
+    def __len__(self) -> int:
+        return len(self.instances)
+
+    def species(self, category_id: int) -> str:
+        """Name of a category; `category 4` where the file does not list it."""
+        return str(self._categories.get(category_id, {}).get("name", f"category {category_id}"))
+
+    def summary(self) -> str:
+        """What was read, left out and taken otherwise than written, one line each."""
+        images = len({i.image_id for i in self.instances})
+        lines = [
+            f"{self.annotations.name} (sha256 {self.checksum}): {len(self)} instances in {images} "
+            f"images, {self.skeleton.name} ({self.skeleton.num_keypoints} keypoints)"
+        ]
+        if self._selected != self._total:
+            lines.append(f"  selected: {self._selected} of {self._total} annotations")
+        if not self.skeleton.flip_pairs:
+            lines.append("  note: no flip pairs are known, so pictures are never mirrored")
+        lines += [f"  left out: {n} ({reason})" for reason, n in self.dropped.items()]
+        return "\n".join(lines + [f"  note: {note}" for note in self.notes])
+
+    def ground_truth(self) -> dict[str, Any]:
+        """COCO json object of the selected images for pycocotools, keypoints cut to the skeleton.
+
+        Crowds and instances without keypoints stay in it as what they are to COCO's evaluation:
+        regions where a detection is neither right nor wrong. `info` holds file and checksum.
+        """
+        listed = {
+            i: {**c, "keypoints": list(self.skeleton.keypoints)}
+            for i, c in self._categories.items()
+        }
+        for record in self._records:
+            i = record.category_id
+            listed.setdefault(i, {"id": i, "name": self.species(i)})
+        return {
+            "info": {"file": self.annotations.name, "checksum": self.checksum},
+            "images": list(self._images.values()),
+            "annotations": [
+                {
+                    "id": r.id,
+                    "image_id": r.image_id,
+                    "category_id": r.category_id,
+                    "bbox": list(r.box),
+                    "area": r.area,
+                    "iscrowd": int(r.crowd),
+                    "num_keypoints": int((r.keypoints[:, 2] > 0).sum()),
+                    "keypoints": r.keypoints.astype(float).ravel().tolist(),
+                }
+                for r in self._records
+                if r.box is not None
+            ],
+            "categories": list(listed.values()),
+        }
+
+    def _read_images(self, images: Any) -> dict[int, dict[str, Any]]:
+        if isinstance(images, dict):  # Animal Pose: an object from id to file name
+            images = [{"id": int(i), "file_name": name} for i, name in images.items()]
+        listed: dict[int, dict[str, Any]] = {}
+        for image in images:
+            if not isinstance(image.get("id"), int) or "file_name" not in image:
+                raise ValueError(
+                    f"{self.annotations}: image {image} needs an integer id and a file_name"
+                )
+            if image["id"] in listed:
+                self._seen["images are listed again under the same id: the first counts"] += 1
+            else:
+                listed[image["id"]] = image
+        return listed
+
+    def _read_annotations(self, content: dict[str, Any]) -> list[Annotation]:
+        rows = content["annotations"]
+        ids = [a.get("id") for a in rows]
+        if None in ids or len(set(ids)) != len(ids):
+            what = "have no id" if None in ids else "share ids"
+            self.notes.append(f"annotations {what}: numbered from 1 by their place in the file")
+            ids = list(range(1, len(rows) + 1))
+        # Animal Pose's own form, the only one with an object of images, gives boxes as two corners.
+        corners = isinstance(content["images"], dict)
+        if corners:
+            self.notes.append("boxes are two corners, as Animal Pose publishes them")
+        order = KeypointOrder(self.skeleton, content["categories"], self.annotations)
+        return [
+            read_annotation(record, int(id_), order, corners=corners)
+            for record, id_ in zip(rows, ids, strict=True)
+        ]
+
+    def _reason(self, record: Annotation, require_keypoints: bool) -> str | None:
+        if record.image_id not in self._images:
+            return "image_id is not among images"
+        if record.crowd:
+            return "iscrowd"
+        if record.box is None:
+            return "no box, or one without area"
+        if require_keypoints and not (record.keypoints[:, 2] > 0).any():
+            return _UNLABELLED
+        return None
+
+    def _instance(self, record: Annotation, box: Box) -> Instance:
+        image = self._images[record.image_id]
+        width, height = image.get("width"), image.get("height")
+        return Instance(
+            annotation_id=record.id,
+            image_id=record.image_id,
+            category_id=record.category_id,
+            file=(self.images or Path()) / image["file_name"],
+            box=box,
+            keypoints=record.keypoints,
+            area=record.area,
+            image_size=(int(width), int(height)) if width and height else None,
+        )
+
+    def _missing_files(self, records: list[Annotation], rule: str) -> set[int]:
+        """Ids of images whose file is absent, looking only at those an instance needs."""
+        if self.images is None:
+            return set()
+        needed = {r.image_id: 0 for r in records if r.reason is None}
+        files = {i: self.images / self._images[i]["file_name"] for i in needed}
+        missing = {i for i, file in files.items() if not file.is_file()}
+        if missing and rule == "error":
+            first = files[min(missing)]
+            raise FileNotFoundError(
+                f"{len(missing)} of the {len(files)} images of {self.annotations} are not there, "
+                f"the first is {first.absolute()}; `images` must be the folder that file_name "
+                f"({self._images[min(missing)]['file_name']!r}) is relative to"
+            )
+        return missing
+
+
+def _selection(
+    ids: Iterable[int] | None, known: Iterable[int], name: str, file: str | Path
+) -> set[int] | None:
+    if ids is None:
+        return None
+    wanted = {int(i) for i in ids}
+    absent = sorted(wanted - set(known))
+    if absent:
+        raise ValueError(
+            f"{name}: {len(absent)} of {len(wanted)} ids are not in {file}: {absent[:5]}"
+            f"{'...' if len(absent) > 5 else ''}; is it the list of another split?"
+        )
+    return wanted

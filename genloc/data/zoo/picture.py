@@ -1,0 +1,180 @@
+"""One picture of the zoo: animals in a scene, with their keypoints, boxes and a caption's facts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+
+from genloc.data.zoo.animal import Animal, make_animal, species_name
+from genloc.data.zoo.coat import Coat, draw_coat, shade
+from genloc.data.zoo.render import Buffers, Camera, draw_capsules, shadow_mask
+from genloc.data.zoo.scene import GROUNDS, STYLES, background, finish, foreground
+
+FRONT_OF = 0.06  # how far (world units) a surface may lie before a joint's own and still show it
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One labelled animal.
+
+    keypoints [17,3]: x, y in pixels (index convention) and AP-10K's v: 2 visible, 1 hidden by itself
+    or by something in front, 0 outside the picture (x = y = 0). box: x, y, w, h in pixels.
+    """
+
+    category_id: int
+    keypoints: np.ndarray
+    box: tuple[float, float, float, float]
+    facts: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """image uint8 RGB [size,size,3]; animals: nearest last; style and ground name the scene."""
+
+    image: np.ndarray
+    animals: list[Labelled]
+    style: str
+    ground: str
+
+
+def _camera(rng: np.random.Generator) -> tuple[Camera, float, float]:
+    yaw = rng.uniform(0, 360)
+    elevation = float(np.clip(rng.normal(12, 15), -8, 65))
+    return Camera.looking(yaw, elevation, rng.normal(0, 5), rng.uniform(4, 12)), yaw, elevation
+
+
+def _frame(
+    camera: Camera, animal: Animal, size: int, rng: np.random.Generator, crowd: bool
+) -> Camera:
+    """Scale and place the animal in the picture; sometimes partly outside."""
+    ends = np.concatenate([np.asarray(animal.capsules.a), np.asarray(animal.capsules.b)])
+    reach = np.concatenate([animal.capsules.ra, animal.capsules.rb])
+    xy, _, factor = camera.project(ends)
+    low = (xy - (reach * factor)[:, None]).min(0)
+    high = (xy + (reach * factor)[:, None]).max(0)
+    fill = rng.uniform(0.35, 0.6) if crowd else rng.uniform(0.42, 0.96)
+    if rng.random() < 0.10:
+        fill *= 1.35  # too close: parts leave the frame
+    scale = fill * size / float((high - low).max())
+    extent = (high - low) * scale
+    room = np.maximum(size - extent, 0) / 2
+    middle = size / 2 + rng.uniform(-1, 1, 2) * room * (1.25 if rng.random() < 0.15 else 0.95)
+    origin = middle - (low + high) / 2 * scale
+    return replace(camera, scale=scale, centre=(float(origin[0]), float(origin[1])))
+
+
+def _edges(buffers: Buffers, scale: float) -> np.ndarray:
+    """Outlines where the part's depth jumps or the animal ends, [size,size] float32 0..1."""
+    depth = np.where(np.isfinite(buffers.depth), buffers.depth, -3 * scale).astype(np.float32)
+    jump = np.abs(cv2.Laplacian(depth, cv2.CV_32F, ksize=3))
+    return cv2.GaussianBlur(np.clip(jump / (0.35 * scale), 0, 1), (0, 0), 0.7)
+
+
+def _label(animal: Animal, camera: Camera, buffers: Buffers, hidden: np.ndarray, facts: dict[str, str]) -> Labelled | None:  # fmt: skip
+    size = buffers.part.shape[0]
+    xy, depth, factor = camera.project(animal.joints)
+    keypoints = np.zeros((17, 3), np.float64)
+    seen = buffers.part >= 0
+    for k in range(17):
+        x, y = xy[k]
+        if not (-0.5 <= x < size - 0.5 and -0.5 <= y < size - 0.5):
+            continue
+        column, row = int(x + 0.5), int(y + 0.5)
+        own = depth[k] + animal.joint_radius[k] * factor[k] + FRONT_OF * camera.scale
+        covered = buffers.depth[row, column] > own or hidden[row, column] > 127
+        keypoints[k] = x, y, 1 if covered else 2
+    # The far side's eyes, hips and shoulders lie behind the body: v = 1, as for anything else hidden.
+    ys, xs = np.nonzero(seen)
+    if len(xs) < 40 or (keypoints[:, 2] > 0).sum() < 3:
+        return None
+    box = (
+        float(xs.min()),
+        float(ys.min()),
+        float(xs.max() - xs.min() + 1),
+        float(ys.max() - ys.min() + 1),
+    )
+    return Labelled(animal.category_id, keypoints, box, facts)
+
+
+def _facts(animal: Animal, coat: Coat, camera: Camera, elevation: float) -> dict[str, str]:
+    forward = np.array([1.0, 0, 0])
+    x, z = float(camera.right @ forward), float(camera.toward @ forward)
+    facing = "right" if x > 0.5 else "left" if x < -0.5 else "the camera" if z > 0 else "away"
+    view = "from above" if elevation > 30 else "from below" if elevation < -2 else ""
+    return {
+        "species": species_name(animal.category_id),
+        "colour": coat.name,
+        "pattern": coat.pattern,
+        "pose": animal.pose,
+        "head": animal.head,
+        "facing": facing,
+        "view": view,
+    }
+
+
+def draw_picture(category_id: int, rng: np.random.Generator, *, size: int = 256, style: str = "photo",
+                 companions: float = 0.12) -> Picture:  # fmt: skip
+    """Draw one picture of a species.
+
+    Args:
+        category_id: AP-10K's category id of the (nearest) animal, 1 to 54.
+        rng: source of every draw; the same state gives the same picture.
+        size: side of the picture in pixels.
+        style: one of `STYLES`.
+        companions: probability of a second animal, of the same species more often than not.
+
+    Raises:
+        ValueError: for an unknown style or species.
+    """
+    if style not in STYLES:
+        raise ValueError(f"style is {style!r}; the zoo draws {', '.join(STYLES)}")
+    ground = str(rng.choice(list(GROUNDS)))
+    ids = [category_id]
+    if rng.random() < companions:
+        ids.insert(0, category_id if rng.random() < 0.7 else int(rng.integers(1, 55)))
+    camera, _, elevation = _camera(rng)
+    sun = np.array([rng.normal(0, 1), rng.normal(0, 1), abs(rng.normal(0.9, 0.4)) + 0.25])
+    sun /= np.linalg.norm(sun)
+    ambient = float(rng.uniform(0.32, 0.62))
+    light = {
+        "ambient": ambient,
+        "diffuse": float(rng.uniform(0.25, 0.75)),
+        "rim": float(rng.uniform(0, 0.25)),
+    }
+    cast = []
+    for n, species in enumerate(ids):
+        animal = make_animal(species, rng)
+        view = camera if n == len(ids) - 1 else _camera(rng)[0]
+        view = _frame(view, animal, size, rng, crowd=len(ids) > 1 and n == 0)
+        cast.append((animal, draw_coat(animal, rng), view))
+    camouflage = cast[-1][1].base if rng.random() < 0.25 else None
+    clutter = int(rng.poisson(3.0))
+    image, _ = background(rng, size, ground, elevation, camouflage, clutter)
+    drawn = []
+    for animal, coat, view in cast:
+        shadow = shadow_mask(animal.capsules, view, sun, size)
+        image *= (1 - rng.uniform(0.25, 0.6) * shadow)[..., None]
+        buffers = draw_capsules(animal.capsules, view, size)
+        paint = shade(animal, coat, buffers, view, sun, light, flat=style == "cartoon")
+        cover = buffers.cover[..., None]
+        image = image * (1 - cover) + paint * cover
+        drawn.append((animal, coat, view, buffers))
+    edges = np.zeros((size, size), np.float32)
+    if style in ("cartoon", "sketch"):
+        for _, _, view, buffers in drawn:
+            edges = np.maximum(edges, _edges(buffers, view.scale))
+    image = np.ascontiguousarray(image, np.float32)
+    things = int(rng.poisson(0.9))
+    hidden = foreground(rng, image, ground, things)
+    final = finish(rng, image, style, edges)
+    labels = []
+    for n, (animal, coat, view, buffers) in enumerate(drawn):
+        before = hidden
+        for _, _, _, nearer in drawn[n + 1 :]:
+            before = np.maximum(before, ((nearer.part >= 0) * 255).astype(np.uint8))
+        label = _label(animal, view, buffers, before, _facts(animal, coat, view, elevation))
+        if label is not None and (label.keypoints[:, 2] == 2).sum() >= 4:
+            labels.append(label)
+    return Picture(final, labels, style, ground)

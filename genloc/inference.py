@@ -1,0 +1,117 @@
+"""From a batch of crops to keypoints in image pixels: maps, flip test, decoding.
+
+Used by evaluation in training and by the predictor alike, so both give the same numbers.
+Letters: B crops, K keypoints, h, w cells of the maps, S crop pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genloc.codecs.heatmap import decode, flip_back, to_pixels
+from genloc.keypoints import Keypoints
+from genloc.skeleton import Skeleton
+
+Decoding = Literal["centroid", "argmax", "quarter"]
+
+
+class Localizer(Protocol):
+    """What a model must do to be trained and used here; `GenLoc` and every baseline do.
+
+    A localizer that looks for given conditions is called as `model(image, condition)`, or with the keyword
+    `noise` where its `noise` attribute is true; one without conditions as `model(image)`.
+    """
+
+    def __call__(self, image: Tensor, *args: Tensor, **kwargs: Tensor) -> Tensor:
+        """image [B, 3, S, S] in [-1, 1] -> maps [B, K, h, w]."""
+        ...
+
+
+def heatmaps(
+    model: Localizer,
+    image: Tensor,
+    condition: Tensor | None = None,
+    *,
+    noise: Tensor | None = None,
+    flip_index: Sequence[int] | None = None,
+) -> Tensor:
+    """Maps of a batch of crops, averaged with those of the mirrored crops when asked to.
+
+    Args:
+        model: the localizer.
+        image: [B, 3, S, S] in [-1, 1].
+        condition: [B or 1, K, C], or None for a localizer without conditions.
+        noise: [B, 4, S/8, S/8] standard normal, for a model that noises its latent; mirrored with the image.
+        flip_index: which keypoint each one becomes in the mirror, K numbers; given, the flip test is done.
+
+    Returns:
+        [B, K, h, w] fp32.
+    """
+    given = () if condition is None else (condition,)
+
+    def maps_of(image: Tensor, noise: Tensor | None) -> Tensor:
+        if noise is None:
+            return model(image, *given)
+        return model(image, *given, noise=noise)
+
+    maps = maps_of(image, noise)
+    if flip_index is None:
+        return maps
+    mirrored = maps_of(image.flip(-1), None if noise is None else noise.flip(-1))
+    return (maps + flip_back(mirrored, flip_index)) / 2
+
+
+def localize(
+    maps: Tensor,
+    to_image: Tensor,
+    boxes: Tensor,
+    *,
+    crop_size: int,
+    skeleton: Skeleton,
+    decoding: Decoding = "centroid",
+    box_scores: Tensor | None = None,
+    keep_heatmaps: bool = False,
+) -> Keypoints:
+    """Decode maps and carry the points into the image.
+
+    Args:
+        maps: [B, K, h, w].
+        to_image: [B, 2, 3] affine from crop pixels to image pixels.
+        boxes: [B, 4] x, y, width, height in image pixels: where each crop was taken.
+        crop_size: S, the side of the crops in pixels.
+        skeleton: what the K maps are.
+        decoding: how a map becomes a point; see `genloc.codecs.heatmap.decode`.
+        box_scores: [B]; ones when left out, as for ground-truth boxes.
+        keep_heatmaps: keep the maps in the result, for pictures.
+
+    Raises:
+        ValueError: the number of maps is not the skeleton's number of keypoints.
+    """
+    if maps.shape[1] != skeleton.num_keypoints:
+        raise ValueError(
+            f"maps: the model gives {maps.shape[1]} maps but the skeleton {skeleton.name!r} has "
+            f"{skeleton.num_keypoints} keypoints"
+        )
+    cells, scores = decode(maps, method=decoding)
+    crop_xy = to_pixels(cells, crop_size / maps.shape[-1]).double()
+    affine = to_image.to(crop_xy.device, torch.float64)
+    image_xy = crop_xy @ affine[:, :, :2].mT + affine[:, None, :, 2]
+    count = len(maps)
+    return Keypoints(
+        xy=_numpy(image_xy),
+        scores=_numpy(scores),
+        boxes=_numpy(boxes),
+        box_scores=np.ones(count, np.float32) if box_scores is None else _numpy(box_scores),
+        skeleton=skeleton,
+        heatmaps=_numpy(maps) if keep_heatmaps else None,
+        crops=affine.cpu().numpy(),
+    )
+
+
+def _numpy(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().to("cpu", torch.float32).numpy()

@@ -1,0 +1,1 @@
+"""How good located keypoints are. Import the modules themselves."""

@@ -1,0 +1,214 @@
+"""`CocoAP`: OKS average precision by pycocotools, the mean over species and over all instances.
+
+AP-10K's own evaluator averages over its species, so a result must carry the species of the truth:
+with one category for all, most species count as missed and the AP is about 0.05. Such results are
+refused here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from genloc.metrics.oks import oks_nms
+from genloc.skeleton import OKS_SIGMAS, Skeleton
+
+STATS = ("AP", "AP50", "AP75", "APM", "APL", "AR")
+_PLACES = (0, 1, 2, 3, 4, 5)  # of STATS in what COCOeval.summarize writes for keypoints
+
+
+class CocoAP:
+    """Collects results and scores them once.
+
+    Args:
+        ground_truth: COCO json object (`CocoKeypoints.ground_truth()`), keypoints as the skeleton
+            has them.
+        skeleton: K keypoints and their sigmas.
+        sigmas: a name of `OKS_SIGMAS` instead of the skeleton's own.
+        nms: OKS above which two detections of one image and species are the same animal; None to
+            keep all. Results with an `annotation_id` come from given boxes, one each, and are
+            never removed by it.
+
+    Attributes:
+        results: what was added. duplicates: how many were dropped for a repeated annotation id.
+
+    Raises:
+        ValueError: unknown sigmas, or no annotations, or they do not fit the skeleton.
+    """
+
+    def __init__(
+        self,
+        ground_truth: dict[str, Any],
+        skeleton: Skeleton,
+        sigmas: str | None = None,
+        nms: float | None = 0.9,
+    ) -> None:
+        if sigmas is not None and sigmas not in OKS_SIGMAS:
+            raise ValueError(f"no sigmas {sigmas!r}; known: {sorted(OKS_SIGMAS)}")
+        self.sigmas = skeleton.sigmas if sigmas is None else OKS_SIGMAS[sigmas]
+        if len(self.sigmas) != skeleton.num_keypoints:
+            raise ValueError(
+                f"sigmas {sigmas!r} are for {len(self.sigmas)} keypoints, skeleton "
+                f"{skeleton.name!r} has {skeleton.num_keypoints}"
+            )
+        if not ground_truth["annotations"]:
+            raise ValueError("ground_truth has no annotations: there is nothing to score against")
+        length = 3 * skeleton.num_keypoints
+        for a in ground_truth["annotations"]:
+            if len(a["keypoints"]) != length:
+                raise ValueError(
+                    f"ground_truth: annotation {a['id']} has {len(a['keypoints'])} numbers in "
+                    f"keypoints, expected {length} for {skeleton.name!r}"
+                )
+        self.ground_truth = ground_truth
+        self.skeleton = skeleton
+        self.nms = nms
+        self.results: list[dict[str, Any]] = []
+        self.duplicates = 0
+        self._ids: set[int] = set()
+        self._truth = {a["id"]: a for a in ground_truth["annotations"]}
+        self._images = {image["id"] for image in ground_truth["images"]}
+        self._species: defaultdict[int, set[int]] = defaultdict(set)  # of each image
+        for a in ground_truth["annotations"]:
+            self._species[a["image_id"]].add(a["category_id"])
+        names = [str(c.get("name", c["id"])) for c in ground_truth["categories"]]
+        self._names = {
+            c["id"]: name if names.count(name) == 1 else f"{name} ({c['id']})"
+            for c, name in zip(ground_truth["categories"], names, strict=True)
+        }
+
+    def add(self, results: Iterable[dict[str, Any]]) -> None:
+        """Add records of a COCO keypoint results file (`Keypoints.to_coco`).
+
+        A second result for the same `annotation_id` (distributed samplers repeat some) is dropped.
+
+        Raises:
+            ValueError: a record is not a keypoint result, or belongs to no image, annotation or
+                species of the truth.
+        """
+        for result in results:
+            self._check(result)
+            id_ = result.get("annotation_id")
+            if id_ is not None:
+                if id_ in self._ids:
+                    self.duplicates += 1
+                    continue
+                self._ids.add(id_)
+            self.results.append(result)
+
+    def compute(self) -> dict[str, Any]:
+        """Score what was added.
+
+        Returns:
+            AP, AP50, AP75, APM, APL, AR: mean over the species that have truth, 0 to 1;
+            `AP pooled`: over all instances as one species; `per_species`: name -> AP. NaN where no
+            truth falls under a number (no medium-sized instance, say).
+        """
+        results = self._without_copies()
+        evaluation = _run(self.ground_truth, results, self.sigmas)
+        precision = evaluation.eval["precision"]  # [OKS thresholds, recalls, species, areas, 1]
+        per_species = {}
+        for i, category in enumerate(evaluation.params.catIds):
+            values = precision[:, :, i, 0, -1]
+            if (values > -1).any():
+                per_species[self._names[category]] = float(values[values > -1].mean())
+        scores: dict[str, Any] = dict(zip(STATS, _stats(evaluation), strict=True))
+        if len(per_species) > 1:
+            # COCOeval(useCats=0) has no keypoints to compare (its OKS looks them up by category),
+            # so the categories are made one instead.
+            one = {**self.ground_truth, "categories": [{"id": 1, "name": "any"}]}
+            one["annotations"] = [{**a, "category_id": 1} for a in one["annotations"]]
+            same = [{**r, "category_id": 1} for r in results]
+            scores["AP pooled"] = _stats(_run(one, same, self.sigmas))[0]
+        else:
+            scores["AP pooled"] = scores["AP"]
+        scores["per_species"] = per_species
+        return scores
+
+    def _check(self, result: dict[str, Any]) -> None:
+        where = f"result for image {result.get('image_id')}"
+        lacking = [
+            k for k in ("image_id", "category_id", "keypoints", "score") if result.get(k) is None
+        ]
+        if lacking:
+            raise ValueError(f"{where} lacks {lacking}: it is no keypoint result, {list(result)}")
+        length = 3 * self.skeleton.num_keypoints
+        if len(result["keypoints"]) != length:
+            raise ValueError(
+                f"{where} has {len(result['keypoints'])} numbers in keypoints, expected {length} "
+                f"(x, y, score of the {self.skeleton.num_keypoints} of {self.skeleton.name!r})"
+            )
+        if not np.isfinite([*result["keypoints"], result["score"]]).all():
+            raise ValueError(f"{where} holds a number that is not finite")
+        if result["image_id"] not in self._images:
+            raise ValueError(f"{where}: the annotations have no such image; is it another split?")
+        id_ = result.get("annotation_id")
+        truth = None if id_ is None else self._truth.get(id_)
+        if id_ is not None and (truth is None or truth["image_id"] != result["image_id"]):
+            raise ValueError(f"{where}: it has no annotation {id_}; is it another split?")
+        here = {truth["category_id"]} if truth is not None else self._species[result["image_id"]]
+        here = here or set().union(*self._species.values())
+        if result["category_id"] not in here:
+            raise ValueError(
+                f"{where} has category_id {result['category_id']}, but the truth there is "
+                f"{sorted(here)}. AP is the mean over species, so a result must carry the species "
+                "of its box; with one category for all of AP-10K the AP falls to about 0.05"
+            )
+
+    def _without_copies(self) -> list[dict[str, Any]]:
+        if self.nms is None:
+            return self.results
+        groups: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
+        for i, r in enumerate(self.results):
+            if r.get("annotation_id") is None:
+                groups[r["image_id"], r["category_id"]].append(i)
+        removed: set[int] = set()
+        for group in groups.values():
+            xy = np.array([self.results[i]["keypoints"] for i in group]).reshape(len(group), -1, 3)
+            extent = np.ptp(xy[..., :2], axis=1).prod(axis=-1)
+            area = [
+                self.results[i]["bbox"][2] * self.results[i]["bbox"][3]
+                if self.results[i].get("bbox")
+                else extent[j]
+                for j, i in enumerate(group)
+            ]
+            scores = np.array([self.results[i]["score"] for i in group])
+            keep = oks_nms(xy, scores, np.array(area), self.sigmas, self.nms)
+            removed.update(i for i, kept in zip(group, keep, strict=True) if not kept)
+        return [r for i, r in enumerate(self.results) if i not in removed]
+
+
+def _run(truth: dict[str, Any], results: list[dict[str, Any]], sigmas: tuple[float, ...]) -> Any:
+    """A COCOeval after accumulate and summarize. Neither argument is changed."""
+    with contextlib.redirect_stdout(io.StringIO()):  # pycocotools reports to stdout
+        gt = COCO()
+        # Numbered from 1: COCOeval takes a match with annotation 0 for no match.
+        numbered = [{**a, "id": i} for i, a in enumerate(truth["annotations"], 1)]
+        gt.dataset = {**truth, "annotations": numbered}
+        gt.createIndex()
+        if results:
+            dt = gt.loadRes([dict(r) for r in results])
+        else:
+            dt = COCO()
+            dt.dataset = {**truth, "annotations": []}
+            dt.createIndex()
+        evaluation = COCOeval(gt, dt, "keypoints")
+        evaluation.params.kpt_oks_sigmas = np.array(sigmas)
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation
+
+
+def _stats(evaluation: Any) -> list[float]:
+    """STATS, with NaN for COCOeval's -1."""
+    values = [float(evaluation.stats[i]) for i in _PLACES]
+    return [math.nan if v < 0 else v for v in values]

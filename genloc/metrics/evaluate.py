@@ -1,0 +1,206 @@
+"""`evaluate`: score anybody's COCO keypoint results file.
+
+The annotations come as a COCO json object, so that one reader (`genloc.data.coco.CocoKeypoints`)
+serves training and evaluation:
+
+    truth = CocoKeypoints("annotations.json", None, skeleton=skeleton).ground_truth()
+    print(evaluate("results.json", truth, skeleton).table().markdown())
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genloc.metrics.coco import CocoAP
+from genloc.metrics.mean_pose import mean_pose, place
+from genloc.metrics.pck import pck
+from genloc.metrics.table import Protocol, Table
+from genloc.skeleton import OKS_SIGMAS, Skeleton
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Scores of one results file.
+
+    Args:
+        scores: as `CocoAP.compute` gives them, with `PCK@0.1` where results name their annotation.
+        mean_pose: the same for the mean pose; None where no instance is labelled.
+        mean_pose_of: what the mean pose was taken from, in words.
+        protocol: how they were made.
+        notes: what the reader should know besides.
+    """
+
+    scores: Mapping[str, Any]
+    mean_pose: Mapping[str, Any]
+    mean_pose_of: str
+    protocol: Protocol
+    notes: tuple[str, ...] = ()
+
+    def table(self, title: str = "Keypoints", row: str = "results") -> Table:
+        """Both rows with the protocol."""
+        rows = {row: self.scores, f"mean pose of {self.mean_pose_of}": self.mean_pose}
+        return Table(title, rows, self.protocol, self.notes)
+
+    def species_table(self) -> Table:
+        """AP of each species."""
+        species: dict[str, dict[str, float]] = {
+            name: {"AP": ap} for name, ap in self.scores["per_species"].items()
+        }
+        return Table("AP of each species", species, self.protocol, self.notes)
+
+
+@dataclass(frozen=True)
+class _Truth:
+    """A labelled instance of the truth, as `mean_pose` takes it."""
+
+    id: int
+    image_id: int
+    category_id: int
+    box: tuple[float, float, float, float]
+    keypoints: np.ndarray
+
+
+def evaluate(
+    results: str | Path | list[dict[str, Any]],
+    ground_truth: dict[str, Any],
+    skeleton: Skeleton,
+    *,
+    sigmas: str | None = None,
+    nms: float | None = None,
+    pose: np.ndarray | None = None,
+    protocol: Protocol | None = None,
+) -> Evaluation:
+    """Score a COCO keypoint results file against annotations.
+
+    Args:
+        results: the json file, or its list of records (image_id, category_id, keypoints, score,
+            and annotation_id where known).
+        ground_truth: of `CocoKeypoints.ground_truth()`.
+        skeleton: K keypoints.
+        sigmas: a name of `OKS_SIGMAS` instead of the skeleton's own.
+        nms: OKS above which detections are the same; None scores the file as it is, which is what
+            pycocotools called by hand gives.
+        pose: [K, 2] of `mean_pose` over the training set; without it the mean pose of the scored
+            annotations themselves is used, and said to be.
+        protocol: how the results were made, where that is known.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is no results file, or not one of these annotations (species included).
+    """
+    records = results if isinstance(results, list) else read_results(results)
+    ap = CocoAP(ground_truth, skeleton, sigmas, nms)
+    ap.add(records)
+    truth = _instances(ground_truth)
+    scores = ap.compute() | _pck(ap.results, truth)
+    notes = []
+    if ap.duplicates:
+        notes.append(f"{ap.duplicates} results dropped: their annotation had one already")
+    if "PCK@0.1" not in scores:
+        notes.append("no PCK: the results do not name their annotations (annotation_id)")
+    answered = {r.get("annotation_id") for r in ap.results} - {None}
+    if answered and len(answered) < len(truth):
+        notes.append(f"{len(truth) - len(answered)} of {len(truth)} instances have no result")
+
+    of = "the training set"
+    if pose is None:
+        of, pose = "these annotations", mean_pose(truth)
+    baseline = CocoAP(ground_truth, skeleton, sigmas, None)
+    baseline.add(
+        place(pose, np.array([t.box for t in truth]), skeleton).to_coco(
+            [t.image_id for t in truth], [t.category_id for t in truth], [t.id for t in truth]
+        )
+    )
+    return Evaluation(
+        scores=scores,
+        mean_pose=baseline.compute() | _pck(baseline.results, truth),
+        mean_pose_of=of,
+        protocol=protocol or _unknown_protocol(ground_truth, skeleton, sigmas, nms),
+        notes=tuple(notes),
+    )
+
+
+def read_results(path: str | Path) -> list[dict[str, Any]]:
+    """The records of a COCO keypoint results file.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a json list of objects.
+    """
+    path = Path(path)
+    try:
+        records = json.loads(path.read_bytes())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no results file {path.absolute()}") from None
+    except ValueError as error:
+        raise ValueError(f"{path} is not a json file: {error}") from None
+    if not isinstance(records, list) or not all(isinstance(r, dict) for r in records):
+        raise ValueError(
+            f"{path} is not a COCO results file: expected a list of objects with image_id, "
+            "category_id, keypoints and score"
+            + (" (this looks like annotations)" if "annotations" in records else "")
+        )
+    return records
+
+
+def sigmas_name(skeleton: Skeleton, sigmas: str | None) -> str:
+    """What a table calls the sigmas: their name where they have one, else the numbers."""
+    if sigmas is not None:
+        return sigmas
+    known = [name for name, values in OKS_SIGMAS.items() if values == skeleton.sigmas]
+    if known:
+        return known[0]
+    if len(set(skeleton.sigmas)) == 1:
+        return f"{skeleton.sigmas[0]} for every keypoint"
+    return f"of skeleton {skeleton.name!r}"
+
+
+def _unknown_protocol(
+    ground_truth: dict[str, Any], skeleton: Skeleton, sigmas: str | None, nms: float | None
+) -> Protocol:
+    info = ground_truth.get("info") or {}
+    unknown = "as in the results file"
+    return Protocol(
+        annotations=str(info.get("file", "given as an object")),
+        checksum=str(info.get("checksum", "unknown")),
+        boxes=unknown,
+        padding=unknown,
+        flip_test=unknown,
+        decoding=unknown,
+        sigmas=sigmas_name(skeleton, sigmas),
+        nms="none besides" if nms is None else f"OKS {nms}",
+    )
+
+
+def _instances(ground_truth: dict[str, Any]) -> list[_Truth]:
+    """Those that count: labelled, and no crowd."""
+    return [
+        _Truth(
+            a["id"],
+            a["image_id"],
+            a["category_id"],
+            tuple(a["bbox"]),
+            np.array(a["keypoints"]).reshape(-1, 3),
+        )
+        for a in ground_truth["annotations"]
+        if a["num_keypoints"] > 0 and not a.get("iscrowd")
+    ]
+
+
+def _pck(results: list[dict[str, Any]], truth: list[_Truth]) -> dict[str, float]:
+    """PCK of results that name their annotation; labelled instances without a result count as
+    missed. Empty where some result does not name it."""
+    if not results or any(r.get("annotation_id") is None for r in results):
+        return {}
+    found = {r["annotation_id"]: np.array(r["keypoints"]).reshape(-1, 3) for r in results}
+    target = np.array([t.keypoints for t in truth])
+    boxes = np.array([t.box for t in truth])
+    nowhere = np.full(target.shape[1:], np.inf)
+    preds = np.array([found.get(t.id, nowhere) for t in truth])
+    return {f"PCK@{a}": pck(preds, target, boxes, a) for a in (0.1, 0.05)}

@@ -1,0 +1,70 @@
+"""From one attention layer's queries and keys to where each keypoint is.
+
+Letters: B crops, K keypoints, N heads, T image tokens, D channels per head.
+
+CKHE ("ckhe", Eq. 7) asks "where is keypoint i": softmax over the image tokens. Ordinary
+cross-attention ("cross", Eq. 6) asks "which keypoint is here": softmax over the conditions; read as
+a map it does not sum to 1 over the tokens, hence its two variants "cross-renormalised" (divided by
+that sum) and "cross-background" (one more condition that takes the tokens of no keypoint).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from genloc.ops import correlation_map, heatmap_log_expectation
+from genloc.ops.precision import without_autocast
+
+ReadOutName = Literal["ckhe", "cross", "cross-renormalised", "cross-background"]
+READ_OUTS = ("ckhe", "cross", "cross-renormalised", "cross-background")
+SUMS_TO_ONE = ("ckhe", "cross-renormalised")
+
+
+def read_map(
+    read_out: ReadOutName,
+    key: Tensor,  # [B or 1, K, N*D], with one more row for the background where it is used
+    query: Tensor,  # [B, T, N*D]
+    *,
+    heads: int,
+    scale: float,
+) -> Tensor:
+    """[B, K, T] fp32: the layer's map of each keypoint, mean over its heads."""
+    if read_out == "ckhe":
+        return correlation_map(key, query, heads=heads, scale=scale)
+    return _log_cross(read_out, key, query, heads, scale).exp()
+
+
+def read_log_expectation(
+    read_out: ReadOutName,
+    key: Tensor,
+    query: Tensor,
+    log_target: Tensor,  # [B, K, T]
+    *,
+    heads: int,
+    scale: float,
+) -> Tensor:
+    """[B, K] fp32: log of the sum over tokens of map times target; no map in memory for CKHE."""
+    if read_out == "ckhe":
+        return heatmap_log_expectation(key, query, log_target, heads=heads, scale=scale)
+    return torch.logsumexp(_log_cross(read_out, key, query, heads, scale) + log_target, dim=-1)
+
+
+def _log_cross(
+    read_out: ReadOutName, key: Tensor, query: Tensor, heads: int, scale: float
+) -> Tensor:
+    """Logarithm of the ordinary cross-attention map, [B, K, T]."""
+    with without_autocast(query.device):
+        q = query.float().unflatten(-1, (heads, -1)).transpose(1, 2)
+        k = key.float().unflatten(-1, (heads, -1)).transpose(1, 2)
+        logits = (k @ q.transpose(-1, -2)) * scale  # [B, N, K, T]
+    log_map = torch.log_softmax(logits, dim=2)
+    if read_out == "cross-background":
+        log_map = log_map[:, :, :-1]
+    log_map = torch.logsumexp(log_map, dim=1) - math.log(heads)
+    if read_out == "cross-renormalised":
+        log_map = torch.log_softmax(log_map, dim=-1)
+    return log_map

@@ -1,0 +1,172 @@
+"""The U-Net's forward, walked by hand so that it can stop after the last map.
+
+The same modules in the same order as diffusers' `UNet2DConditionModel.forward` for U-Nets that
+are conditioned by cross-attention alone. After the last read-out its remaining
+half block, output convolutions and, for an early layer, whole blocks are not run. Walking needs no
+exception to stop, so it compiles, exports and can be checkpointed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from genloc.models.attention import Reading
+
+
+class Place(NamedTuple):
+    """Where a cross-attention layer of the up-blocks sits."""
+
+    block: int
+    attention: int
+    transformer_block: int
+
+
+def place(name: str) -> Place:
+    """ "up_blocks.3.attentions.2.transformer_blocks.0.attn2" -> Place(3, 2, 0)."""
+    parts = name.split(".")
+    if len(parts) != 7 or parts[0] != "up_blocks" or parts[6] != "attn2":
+        raise ValueError(f"layer {name!r} is not a cross-attention of the up-blocks")
+    return Place(int(parts[1]), int(parts[3]), int(parts[5]))
+
+
+def unreached(unet: Any, last: str) -> tuple[str, ...]:
+    """Name prefixes of the modules that do not run, when the walk stops after reading `last`."""
+    block, attention, inner = place(last)
+    up = f"up_blocks.{block}."
+    at = f"{up}attentions.{attention}."
+    names = [
+        f"{at}transformer_blocks.{inner}.{part}."
+        for part in ("attn2.to_v", "attn2.to_out", "norm3", "ff")
+    ]
+    count = len(unet.up_blocks[block].attentions)
+    depth = len(unet.up_blocks[block].attentions[attention].transformer_blocks)
+    names += [f"{at}transformer_blocks.{i}." for i in range(inner + 1, depth)]
+    names += [f"{at}proj_out."]
+    names += [
+        f"{up}{kind}.{i}."
+        for i in range(attention + 1, count)
+        for kind in ("resnets", "attentions")
+    ]
+    names += [f"{up}upsamplers."]
+    names += [f"up_blocks.{i}." for i in range(block + 1, len(unet.up_blocks))]
+    return (*names, "conv_norm_out.", "conv_out.")
+
+
+def grids(unet: Any, size: tuple[int, int]) -> list[tuple[int, int]]:
+    """(h, w) in cells of each up-block's tokens, for a latent of `size` cells.
+
+    Raises:
+        ValueError: a side that the U-Net cannot halve as often as it does.
+    """
+    levels = [size]
+    for down in unet.down_blocks:
+        h, w = levels[-1]
+        if down.downsamplers is not None:
+            if h % 2 or w % 2:
+                times = 2 ** sum(block.downsamplers is not None for block in unet.down_blocks)
+                raise ValueError(
+                    f"the latent is {size[0]}x{size[1]} cells; both sides must be multiples of {times}"
+                )
+            h, w = h // 2, w // 2
+        levels.append((h, w))
+    found, current = [], levels[-1]
+    for up in unet.up_blocks:
+        found.append(current)
+        if up.upsamplers is not None:
+            current = (current[0] * 2, current[1] * 2)
+    return found
+
+
+def walk(
+    unet: Any,
+    latent: Tensor,  # [B, 4, h, w]
+    timestep: int,
+    context: Tensor,  # [B or 1, L, C]
+    reading: Reading,
+) -> None:
+    """Run the U-Net up to the read-out of `reading.last`; the result is in `reading.record`.
+
+    Down and mid blocks run without gradient where nothing in them learns and their inputs do not
+    either (context "null" with LoRA in the up-blocks only).
+    """
+    if reading.last is None:
+        raise ValueError("reading.last is None; expected the name of the last layer to read")
+    dtype = unet.conv_in.weight.dtype
+    sample, context = latent.to(dtype), context.to(dtype)
+    kwargs: dict[str, Any] = {"reading": reading}
+
+    learns = sample.requires_grad or context.requires_grad or _front_learns(unet)
+    with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
+        time = torch.full((1,), timestep, device=sample.device)
+        emb = unet.time_embedding(
+            unet.time_proj(time).to(dtype)
+        )  # [1, .]: one timestep for all crops
+        sample = unet.conv_in(sample)
+        skips = [sample]
+        for block in unet.down_blocks:
+            sample, outputs = _block(block, sample, emb, context, kwargs)
+            skips.extend(outputs)
+        if unet.mid_block is not None:
+            sample = _block(unet.mid_block, sample, emb, context, kwargs)
+
+    stop = place(reading.last)
+    for index, block in enumerate(unet.up_blocks):
+        count = len(block.resnets)
+        own, skips = skips[-count:], skips[:-count]
+        if index < stop.block:
+            sample = _block(block, sample, emb, context, kwargs, res_hidden_states_tuple=tuple(own))
+            continue
+        for j, resnet in enumerate(block.resnets):
+            sample = _run(block, resnet, torch.cat([sample, own.pop()], dim=1), emb)
+            if j == stop.attention:
+                _read_inside(block.attentions[j], sample, context, kwargs, stop.transformer_block)
+                return
+            sample = block.attentions[j](
+                sample,
+                encoder_hidden_states=context,
+                cross_attention_kwargs=kwargs,
+                return_dict=False,
+            )[0]
+
+
+def _block(
+    block: Any, sample: Tensor, emb: Tensor, context: Tensor, kwargs: dict[str, Any], **more: Any
+) -> Any:
+    if getattr(block, "has_cross_attention", False):
+        more.update(encoder_hidden_states=context, cross_attention_kwargs=kwargs)
+    return block(hidden_states=sample, temb=emb, **more)
+
+
+def _run(block: Any, function: Any, *args: Any) -> Any:
+    """`function(*args)`, checkpointed where diffusers would."""
+    if torch.is_grad_enabled() and block.gradient_checkpointing:
+        return block._gradient_checkpointing_func(function, *args)
+    return function(*args)
+
+
+def _read_inside(
+    transformer: Any, sample: Tensor, context: Tensor, kwargs: dict[str, Any], inner: int
+) -> None:
+    """The transformer of the last layer up to its read-out (its processor returns right after)."""
+    x = transformer.norm(sample)
+    if transformer.use_linear_projection:
+        x = transformer.proj_in(x.flatten(2).transpose(1, 2))
+    else:
+        x = transformer.proj_in(x).flatten(2).transpose(1, 2)
+    for block in transformer.transformer_blocks[:inner]:
+        x = _run(transformer, block, x, None, context, None, None, kwargs)
+    block = transformer.transformer_blocks[inner]
+
+    def read(x: Tensor, context: Tensor) -> None:
+        x = x + block.attn1(block.norm1(x), **kwargs)
+        block.attn2(block.norm2(x), encoder_hidden_states=context, **kwargs)
+
+    _run(transformer, read, x, context)
+
+
+def _front_learns(unet: Any) -> bool:
+    front = (unet.conv_in, unet.time_embedding, unet.down_blocks, unet.mid_block)
+    return any(p.requires_grad for part in front if part is not None for p in part.parameters())

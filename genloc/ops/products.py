@@ -1,0 +1,85 @@
+"""Per-head products in diffusers' own layout, chunk by chunk over the crops.
+
+``to_q`` and ``to_k`` return ``[B, T, N*D]`` and ``[B, K, N*D]`` with the heads side by side in the
+last axis. A batched matmul over ``(B, N)`` at once has to copy the latent first, and its logits
+fall out of the cache before they are normalised. One crop at a time, a strided view goes straight
+into ``bmm`` and the logits stay in the cache: at Stable Diffusion's shapes that alone is worth a
+factor of two on a CPU. Tiny shapes go several crops at a time, where the loop itself would cost
+more.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+_CHUNK_VALUES = 2**18  # values of the latent per chunk: 1 MiB in float32, about one core's L2 cache
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """``[..., N*D]`` -> ``[..., N, D]``, a view whatever the strides of the other axes."""
+    return x.unflatten(-1, (heads, -1))
+
+
+def crops_per_chunk(latent: Tensor) -> int:
+    """Crops to take at a time: all on an accelerator, where a launch costs more than a copy."""
+    batch, tokens, width = latent.shape
+    if latent.device.type != "cpu":
+        return max(1, batch)
+    return max(1, _CHUNK_VALUES // (tokens * width))
+
+
+def fits_one_chunk(latent: Tensor) -> bool:
+    """Whether the whole batch is so small that taking it apart gains nothing."""
+    return latent.numel() <= _CHUNK_VALUES
+
+
+def logits_into(out: Tensor, condition: Tensor, latent: Tensor) -> None:
+    """Write the logits of one chunk.
+
+    Args:
+        out: ``[b, N, K, T]``, overwritten.
+        condition: ``[b or 1, K, N*D]`` of out's dtype, already scaled.
+        latent: ``[b, T, N*D]`` of out's dtype.
+    """
+    heads = out.shape[1]
+    c, z = split_heads(condition, heads), split_heads(latent, heads)
+    if out.shape[0] == 1:
+        torch.bmm(c[0].transpose(0, 1), z[0].permute(1, 2, 0), out=out[0])
+    else:
+        torch.matmul(c.transpose(1, 2), z.permute(0, 2, 3, 1), out=out)
+
+
+def logits_backward(
+    grad: Tensor,
+    condition: Tensor,
+    latent: Tensor,
+    *,
+    grad_condition: Tensor | None,
+    grad_latent: Tensor | None,
+) -> None:
+    """Carry a chunk's gradient in the logits back to both inputs.
+
+    Args:
+        grad: ``[b, N, K, T]``, gradient in ``condition . latent`` (the scale already in it).
+        condition: ``[b or 1, K, N*D]``, unscaled, of grad's dtype.
+        latent: ``[b, T, N*D]`` of grad's dtype.
+        grad_condition: ``[b or 1, K, N*D]``, added to, or None if not wanted.
+        grad_latent: ``[b, T, N*D]``, overwritten (in its own dtype), or None if not wanted.
+    """
+    heads = grad.shape[1]
+    c, z = split_heads(condition, heads), split_heads(latent, heads)
+    if grad.shape[0] == 1:
+        if grad_latent is not None:
+            dz = torch.bmm(grad[0].transpose(1, 2), c[0].transpose(0, 1))
+            split_heads(grad_latent[0], heads).copy_(dz.transpose(0, 1))
+        if grad_condition is not None:
+            dc = torch.bmm(grad[0], z[0].transpose(0, 1)).transpose(0, 1)
+            split_heads(grad_condition[0], heads).add_(dc)
+        return
+    if grad_latent is not None:
+        dz = torch.matmul(grad.transpose(-1, -2), c.transpose(1, 2))
+        split_heads(grad_latent, heads).copy_(dz.transpose(1, 2))
+    if grad_condition is not None:
+        dc = torch.matmul(grad, z.transpose(1, 2)).transpose(1, 2)
+        split_heads(grad_condition, heads).add_(dc.sum_to_size(c.shape))

@@ -1,0 +1,1 @@
+"""The Lightning side of GenLoc: data module, module, callbacks and the run folder."""

@@ -1,0 +1,190 @@
+"""`KeypointData`: annotated crops for `genloc fit`, `validate` and `test`."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import Any
+
+import cv2
+import lightning.pytorch as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from genloc.data.batch import KeypointDataset, collate
+from genloc.data.coco import CocoKeypoints
+from genloc.data.transforms import Augmentation
+from genloc.skeleton import load_skeleton
+from genloc.training.sets import SetSpec, load_set
+from genloc.training.windows import Draw, Turns, Windows
+
+
+class DrawnCrops(Dataset[dict[str, Any]]):
+    """Training crops as the sampler draws them: the dataset's samples with their weight in the window."""
+
+    def __init__(self, crops: KeypointDataset) -> None:
+        self.crops = crops
+
+    def __getitem__(self, draw: Draw) -> dict[str, Any]:
+        sample: dict[str, Any] = dict(self.crops[draw.item])
+        sample["weight"] = draw.weight
+        if not draw.real:
+            sample["visible"] = torch.zeros_like(torch.as_tensor(sample["visible"]))
+        return sample
+
+
+def collate_draws(samples: list[dict[str, Any]]) -> dict[str, Tensor]:
+    """A `KeypointBatch` with the key `weight`, float32 [B]: each crop's part in its window's loss."""
+    weights = torch.tensor([sample.pop("weight") for sample in samples], dtype=torch.float32)
+    batch: dict[str, Any] = dict(collate(samples))  # type: ignore[arg-type]
+    return batch | {"weight": weights}
+
+
+def _start_worker(_: int) -> None:
+    # The main process decides when to stop: a signal to the whole process group must not kill the loaders
+    # under it before the last complete step is saved.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    cv2.setNumThreads(0)
+
+
+class KeypointData(pl.LightningDataModule):
+    """Sets of annotated crops.
+
+    Args:
+        skeleton: name of a known skeleton, or a json or yaml file that says it; see `load_skeleton`.
+        train: what is trained on; its instances also give the mean pose that every table is set beside.
+        val: watched while training.
+        test: for `genloc test`.
+        root: folder that all paths of the sets start from.
+        crop_size: side of a square crop in pixels.
+        padding: side of the crop over the longer side of the box.
+        batch_size: most crops on one device at once.
+        effective_batch: crops per optimiser step over all devices, reached by accumulating gradients.
+        num_workers: processes that read and crop; the result does not depend on it.
+        augmentation: random changes of training crops; null for none.
+        seed: of order and augmentation.
+    """
+
+    def __init__(
+        self,
+        skeleton: str,
+        train: SetSpec | None = None,
+        val: SetSpec | None = None,
+        test: SetSpec | None = None,
+        root: str = ".",
+        crop_size: int = 512,
+        padding: float = 1.25,
+        batch_size: int = 8,
+        effective_batch: int = 200,
+        num_workers: int = 2,
+        augmentation: Augmentation | None = Augmentation(),  # noqa: B008 - frozen
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.specs: dict[str, SetSpec | None] = {"train": train, "val": val, "test": test}
+        self.root = Path(root)
+        self.skeleton = load_skeleton(_skeleton_path(skeleton, self.root))
+        self.crop_size = crop_size
+        self.padding = padding
+        self.batch_size = batch_size
+        self.effective_batch = effective_batch
+        self.num_workers = num_workers
+        self.augmentation = augmentation
+        self.seed = seed
+        self.sources: dict[str, CocoKeypoints] = {}
+        self.windows: Windows | None = None
+
+    def setup(self, stage: str) -> None:
+        """Read the sets of a stage (`fit`, `validate` or `test`).
+
+        Raises:
+            FileNotFoundError: a file or folder is missing.
+            ValueError: a set that the stage needs is not given or cannot work.
+        """
+        needed = {"fit": "train", "validate": "val", "test": "test"}[stage]
+        if self.specs[needed] is None:
+            raise ValueError(f"data.{needed}: {stage} needs it, but the configuration has null")
+        for name in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}[stage]:
+            spec = self.specs[name]
+            if spec is None or name in self.sources:
+                continue
+            self.sources[name] = load_set(name, spec, self.skeleton, self.root)
+        if stage == "fit" and self.windows is None:
+            self.windows = Windows(
+                [instance.annotation_id for instance in self.sources["train"].instances],
+                effective_batch=self.effective_batch,
+                batch_size=self.batch_size,
+                rank=self.trainer.global_rank if self.trainer else 0,
+                world_size=self.trainer.world_size if self.trainer else 1,
+                seed=self.seed,
+            )
+
+    def training_source(self) -> CocoKeypoints | None:
+        """The training set's labels, where they are there: evaluation needs their mean pose."""
+        spec = self.specs["train"]
+        if spec is None or not (self.root / spec.annotations).is_file():
+            return None
+        if "train" not in self.sources:
+            self.sources["train"] = load_set("train", spec, self.skeleton, self.root, images=False)
+        return self.sources["train"]
+
+    def train_dataloader(self) -> DataLoader:
+        assert self.windows is not None
+        crops = KeypointDataset(
+            self.sources["train"],
+            crop_size=self.crop_size,
+            padding=self.padding,
+            augmentation=self.augmentation,
+            seed=self.seed,
+        )
+        self._train_crops = crops
+        crops.set_epoch(self.windows.epoch)
+        return DataLoader(
+            DrawnCrops(crops),
+            batch_sampler=self.windows,  # type: ignore[arg-type]
+            collate_fn=collate_draws,
+            num_workers=self.num_workers,
+            worker_init_fn=_start_worker,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+    def val_dataloader(self) -> DataLoader | list:
+        return self._evaluation_loader("val") if "val" in self.sources else []
+
+    def test_dataloader(self) -> DataLoader:
+        return self._evaluation_loader("test")
+
+    def set_epoch(self, epoch: int) -> None:
+        """Order and augmentation of the next training epoch."""
+        assert self.windows is not None
+        self.windows.set_epoch(epoch)
+        self._train_crops.set_epoch(epoch)
+
+    def _evaluation_loader(self, name: str) -> DataLoader:
+        source = self.sources[name]
+        return DataLoader(
+            KeypointDataset(source, crop_size=self.crop_size, padding=self.padding, seed=self.seed),
+            batch_sampler=Turns(
+                len(source.instances),
+                batch_size=self.batch_size,
+                rank=self.trainer.global_rank if self.trainer else 0,
+                world_size=self.trainer.world_size if self.trainer else 1,
+            ),
+            collate_fn=collate,
+            num_workers=self.num_workers,
+            worker_init_fn=_start_worker,
+            pin_memory=torch.cuda.is_available(),
+        )
+
+
+def _skeleton_path(skeleton: str, root: Path) -> str:
+    """A skeleton file is found from the root of the data, as the sets are."""
+    below = root / skeleton
+    return (
+        str(below)
+        if Path(skeleton).suffix in (".json", ".yaml", ".yml") and below.is_file()
+        else skeleton
+    )

@@ -1,0 +1,311 @@
+"""`KeypointModule`: one training step, one evaluation step; the same for GenLoc and for its rivals."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning.pytorch as pl
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from genloc.codecs.heatmap import default_sigma, gaussian_target, to_cells
+from genloc.data.batch import sample_generator
+from genloc.inference import Decoding, heatmaps, localize
+from genloc.keypoints import Keypoints
+from genloc.training.optimiser import Schedule, adam, parameter_groups, schedule
+from genloc.training.resume import (
+    Position,
+    check_names,
+    dump_position,
+    go_to,
+    position_of,
+    trainable_state,
+)
+from genloc.training.scores import Scores
+
+
+class KeypointModule(pl.LightningModule):
+    """A localizer, what it looks for, and how it learns.
+
+    Args:
+        skeleton: the data's skeleton (interpolate it: `${..data.skeleton}`).
+        model: `GenLoc` or any `genloc.inference.Localizer`. If it has a method `load()`, that is called before
+            training, so constructing it may be light; one with `build(num_keypoints)` is told K likewise.
+        loss: mean over the crops of a batch, a crop without visible keypoints counting 0. Its `needs` says what
+            it is given: "log_expectation" (no map in memory) or "maps".
+        condition: what to look for, such as `LearnedCondition`; null for a localizer without conditions.
+        lr_condition, lr_lora: rates of the conditions and of the LoRA factors.
+        lr: rate of all other trainable parameters; a baseline has only those.
+        weight_decay: 0 is Adam, above it is AdamW.
+        schedule: of all rates, after `warmup` optimiser steps.
+        warmup: optimiser steps over which the rates rise.
+        sigma: of the target Gaussian in cells of the finest map; null for 2 at 64 cells, scaled with the map.
+        flip_test: average with the mirrored crop in `validate` and `test`; never while training.
+        decoding: how a map becomes a point.
+        seed: of the conditions' start and of the noise.
+    """
+
+    model: Any
+    loss: Any
+    condition: Any
+
+    def __init__(
+        self,
+        skeleton: str,
+        model: nn.Module,
+        loss: nn.Module,
+        condition: nn.Module | None = None,
+        lr_condition: float = 1e-2,
+        lr_lora: float = 1e-3,
+        lr: float = 1e-3,
+        weight_decay: float = 0.0,
+        schedule: Schedule = "constant",
+        warmup: int = 0,
+        sigma: float | None = None,
+        flip_test: bool = False,
+        decoding: Decoding = "centroid",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.skeleton_spec = skeleton
+        self.model = model
+        self.loss = loss
+        self.condition = condition
+        self.rates = {"lr": lr, "lr_condition": lr_condition, "lr_lora": lr_lora}
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.warmup = warmup
+        self.sigma = sigma
+        self.flip_test = flip_test
+        self.decoding: Decoding = decoding
+        self.seed = seed
+        self.scores: Scores | None = None
+        self.last_scores: dict[str, float] = {}
+        self._configured = False
+        self._window_loss: Tensor | None = None
+        self._epoch_start = 0
+
+    @property
+    def strict_loading(self) -> bool:
+        """Checkpoints hold the trainable weights only; `on_load_checkpoint` checks their names itself."""
+        return False
+
+    @strict_loading.setter
+    def strict_loading(self, strict_loading: bool) -> None:
+        raise AttributeError("strict_loading is fixed: checkpoints hold the trainable weights only")
+
+    def configure_model(self) -> None:
+        """Load weights and build the conditions, once."""
+        if self._configured:
+            return
+        skeleton = self.data.skeleton
+        for name in ("load", "build"):
+            if callable(prepare := getattr(self.model, name, None)):
+                prepare(*([skeleton.num_keypoints] if name == "build" else []))
+        if self.condition is not None and callable(build := getattr(self.condition, "build", None)):
+            prior = self.model.prior
+            build(
+                skeleton,
+                prior.condition_channels,
+                prior.encode_text,
+                torch.Generator().manual_seed(self.seed),
+            )
+        self._configured = True
+
+    @property
+    def data(self) -> Any:
+        """The `KeypointData` of the running trainer."""
+        return self.trainer.datamodule  # type: ignore[attr-defined]
+
+    # ------------------------------------------------------------------ training
+
+    def on_fit_start(self) -> None:
+        if self.trainer.accumulate_grad_batches != 1:
+            raise ValueError(
+                "trainer.accumulate_grad_batches: leave it out; accumulation is worked out from "
+                "data.effective_batch, data.batch_size and the number of devices"
+            )
+        windows = self.data.windows
+        self.trainer.accumulate_grad_batches = windows.accumulation
+        if self.trainer.is_global_zero:
+            print(
+                f"{self.data.sources['train'].summary()}\n"
+                f"{windows.steps} optimiser steps an epoch, of {windows.effective_batch} crops in "
+                f"{windows.accumulation} batches on {windows.world_size} device(s)\n"
+                f"training {', '.join(self._trained())}"
+            )
+
+    def _trained(self) -> list[str]:
+        groups = parameter_groups(self.model, self.condition, **self.rates)
+        return [
+            f"{sum(p.numel() for p in group['params']):,} {group['name']} parameters at {group['lr']:g}"
+            for group in groups
+        ]
+
+    def on_train_epoch_start(self) -> None:
+        self.data.set_epoch(self.current_epoch)
+        self._epoch_start = self.trainer.global_step - self.data.windows.first_step
+        self._window_loss = None
+
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
+        loss = self._batch_loss(batch)
+        # From the mean over this batch's crops to their part in the mean over the window's.
+        loss = loss * (len(batch["weight"]) * batch["weight"].max())
+        done = loss.detach() if self._window_loss is None else self._window_loss + loss.detach()
+        self._window_loss = done
+        if not self.trainer.fit_loop._should_accumulate():
+            if not torch.isfinite(done):
+                raise ValueError(
+                    f"the loss is {float(done)} at step {self.trainer.global_step}; the weights are still those "
+                    "of the step before, in the last checkpoint. A lower rate may help (model.lr_lora, "
+                    "model.lr_condition, model.lr)"
+                )
+            self.log("train/loss", done, prog_bar=True, sync_dist=True, batch_size=1)
+            self._window_loss = None
+        # Lightning divides by the number of micro-batches; the weights already make the window's mean.
+        return loss * self.trainer.accumulate_grad_batches
+
+    def _batch_loss(self, batch: dict[str, Tensor]) -> Tensor:
+        image, visible = batch["image"], batch["visible"]
+        noise = self._noise(batch, self.current_epoch)
+        given = self._given(noise)
+        if self.loss.needs == "log_expectation":
+            h, w = self.model.map_size(image)
+            cells, sigma = self._target(batch, h, w)
+            assert self.condition is not None, "log expectations need conditions"
+            condition = self.condition()
+            return self.loss(
+                self.model.log_expectation(image, condition, cells, sigma, **given), visible
+            )
+        conditions = () if self.condition is None else (self.condition(),)
+        maps = self.model(image, *conditions, **given)
+        h, w = maps.shape[-2:]
+        cells, sigma = self._target(batch, h, w)
+        return self.loss(maps, gaussian_target(cells, (h, w), sigma), visible)
+
+    def _target(self, batch: dict[str, Tensor], h: int, w: int) -> tuple[Tensor, float]:
+        cells = to_cells(batch["points"], batch["image"].shape[-1] / w)
+        return cells, default_sigma(h) if self.sigma is None else self.sigma
+
+    def _given(self, noise: Tensor | None) -> dict[str, Tensor]:
+        return {} if noise is None else {"noise": noise}
+
+    def _noise(self, batch: dict[str, Tensor], epoch: int) -> Tensor | None:
+        """Standard normal noise for the latents, a function of (seed, epoch, annotation id)."""
+        if not getattr(self.model, "noise", False):
+            return None
+        prior = self.model.prior
+        side = batch["image"].shape[-1] // prior.stride
+        shape = (prior.vae.config.latent_channels, side, side)
+        noise = [
+            sample_generator(self.seed, epoch, annotation, purpose=1).standard_normal(
+                shape, np.float32
+            )
+            for annotation in batch["annotation_id"].tolist()
+        ]
+        return torch.from_numpy(np.stack(noise)).to(batch["image"].device)
+
+    def configure_optimizers(self) -> Any:
+        groups = parameter_groups(self.model, self.condition, **self.rates)
+        optimizer = adam(groups, self.weight_decay)
+        scheduler = schedule(optimizer, self.schedule, warmup=self.warmup, steps=self._all_steps())
+        if scheduler is None:
+            return optimizer
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
+        }
+
+    def _all_steps(self) -> int | None:
+        if self.trainer.max_steps > 0:
+            return self.trainer.max_steps
+        epochs = self.trainer.max_epochs or -1
+        return epochs * self.data.windows.steps if epochs > 0 else None
+
+    # ------------------------------------------------------------------ evaluation
+
+    def on_validation_start(self) -> None:
+        self._start_scores("val")
+
+    def on_test_start(self) -> None:
+        self._start_scores("test")
+
+    def _start_scores(self, name: str) -> None:
+        source = self.data.sources[name]
+        if self.scores is None or self.scores.source is not source:
+            self.scores = Scores(source)
+        self.scores.reset()
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Keypoints]:
+        return {"keypoints": self._evaluate(batch, keep_heatmaps=batch_idx == 0)}
+
+    def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Keypoints]:
+        return {"keypoints": self._evaluate(batch, keep_heatmaps=batch_idx == 0)}
+
+    def _evaluate(self, batch: dict[str, Tensor], keep_heatmaps: bool) -> Keypoints:
+        skeleton = self.data.skeleton
+        flip = self.flip_test and self.trainer.state.fn != "fit"
+        maps = heatmaps(
+            self.model,
+            batch["image"],
+            None if self.condition is None else self.condition(),
+            noise=self._noise(batch, 0),
+            flip_index=skeleton.flip_index if flip else None,
+        )
+        found = localize(
+            maps,
+            batch["to_image"],
+            batch["box"],
+            crop_size=batch["image"].shape[-1],
+            skeleton=skeleton,
+            decoding=self.decoding,
+            keep_heatmaps=keep_heatmaps,
+        )
+        assert self.scores is not None
+        self.scores.add(found, batch)
+        return found
+
+    def on_validation_epoch_end(self) -> None:
+        # The command `validate` scores by itself, with the mean pose beside it (`training/outcome.py`).
+        if self.scores is None or self.trainer.sanity_checking or self.trainer.state.fn != "fit":
+            return
+        self.last_scores = self.scores.compute()
+        for name, value in self.last_scores.items():
+            self.log(f"val/{name}", value, prog_bar=name == "AP", batch_size=1)
+
+    # ------------------------------------------------------------------ checkpoints
+
+    def position(self) -> Position:
+        """After which optimiser step training stands."""
+        return position_of(self.trainer, self._epoch_start)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["state_dict"] = trainable_state(self)
+        checkpoint["position"] = dump_position(self.position())
+        checkpoint["data"] = self._data_facts()
+        checkpoint["metrics"] = {f"val/{name}": value for name, value in self.last_scores.items()}
+        checkpoint.pop("loops", None)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        check_names(checkpoint["state_dict"], trainable_state(self))
+        if self.trainer.state.fn != "fit":
+            return
+        if checkpoint["data"] != self._data_facts():
+            raise ValueError(
+                f"this run was trained on {checkpoint['data']}, the configuration now gives "
+                f"{self._data_facts()}: a run goes on with the same data; use another --name"
+            )
+        position = Position(**checkpoint["position"])
+        self.data.windows.start_at(position.epoch, position.step)
+        self.data.windows.set_epoch(position.epoch)
+        go_to(self.trainer, position)
+
+    def _data_facts(self) -> dict[str, Any]:
+        windows, source = self.data.windows, self.data.sources["train"]
+        return {
+            "annotations": source.checksum,
+            "crops": len(source.instances),
+            "effective_batch": windows.effective_batch,
+            "seed": windows.seed,
+        }

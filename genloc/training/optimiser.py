@@ -1,0 +1,79 @@
+"""The paper's optimiser: Adam with one rate for conditions and one for LoRA; optional schedules."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+Schedule = Literal["constant", "cosine"]
+
+
+def parameter_groups(
+    model: nn.Module, condition: nn.Module | None, *, lr: float, lr_condition: float, lr_lora: float
+) -> list[dict]:
+    """Trainable parameters with their rates: conditions, LoRA factors, and everything else.
+
+    Raises:
+        ValueError: nothing is trainable.
+    """
+    lora: list[nn.Parameter] = []
+    others: list[nn.Parameter] = []
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            (lora if ".lora_" in name else others).append(parameter)
+    conditions = [] if condition is None else [p for p in condition.parameters() if p.requires_grad]
+    groups = [
+        {"name": "condition", "params": conditions, "lr": lr_condition},
+        {"name": "lora", "params": lora, "lr": lr_lora},
+        {"name": "model", "params": others, "lr": lr},
+    ]
+    groups = [group for group in groups if group["params"]]
+    if not groups:
+        raise ValueError(
+            "nothing is trainable: the model has neither LoRA nor other trainable parameters and there is no "
+            "learned condition; set model.condition or model.model.init_args.lora"
+        )
+    return groups
+
+
+def adam(groups: list[dict], weight_decay: float) -> torch.optim.Optimizer:
+    """Adam, or AdamW when weights decay."""
+    if weight_decay:
+        return torch.optim.AdamW(groups, weight_decay=weight_decay)
+    return torch.optim.Adam(groups)
+
+
+def schedule(
+    optimizer: torch.optim.Optimizer, kind: Schedule, *, warmup: int, steps: int | None
+) -> LambdaLR | None:
+    """Factor on every rate: linear warm-up over `warmup` steps, then constant or a half cosine down to 0.
+
+    Args:
+        optimizer: whose rates are scaled.
+        kind: "constant" or "cosine".
+        warmup: optimiser steps of warm-up; 0 for none.
+        steps: optimiser steps of the whole run; None when it has no end.
+
+    Raises:
+        ValueError: cosine without an end.
+    """
+    if kind == "constant" and not warmup:
+        return None
+    if kind == "cosine" and steps is None:
+        raise ValueError(
+            "model.schedule: cosine needs an end, set trainer.max_epochs or trainer.max_steps"
+        )
+
+    def factor(step: int) -> float:
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        if kind == "constant" or steps is None:
+            return 1.0
+        done = (step - warmup) / max(1, steps - warmup)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, done)))
+
+    return LambdaLR(optimizer, factor)

@@ -1,0 +1,170 @@
+"""What a run leaves behind: the adapter after `fit`; table, numbers and results after `test` or `validate`."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from genloc import __version__
+from genloc.adapter import save_adapter
+from genloc.conditions.learned import LearnedCondition
+from genloc.metrics.evaluate import evaluate, sigmas_name
+from genloc.metrics.mean_pose import mean_pose
+from genloc.metrics.table import Protocol, Table
+from genloc.models.genloc import GenLoc
+from genloc.training.checkpoints import checkpoint_path
+from genloc.training.data import KeypointData
+from genloc.training.module import KeypointModule
+from genloc.training.resume import check_names, read_checkpoint, trainable_state
+
+METRICS = "metrics.json"
+
+
+def write_adapter(module: KeypointModule, data: KeypointData, run: Path) -> None:
+    """Write `<run>/adapter` from the best checkpoint, or from the last where nothing was validated.
+
+    Leaves the module with those weights. A baseline has no adapter: its checkpoints are all there is.
+    """
+    path = checkpoint_path(run, "best")
+    if not path.is_file():
+        path = checkpoint_path(run, "last")
+    if not path.is_file():
+        return
+    checkpoint = read_checkpoint(path)
+    check_names(checkpoint["state_dict"], trainable_state(module))
+    module.load_state_dict(checkpoint["state_dict"], strict=False)
+    model, condition = module.model, module.condition
+    print(f"trained: {path}")
+    if not isinstance(model, GenLoc) or not isinstance(condition, LearnedCondition):
+        return
+    if model.train_unet:
+        return
+    position = checkpoint["position"]
+    metrics = {name: _plain(value) for name, value in checkpoint.get("metrics", {}).items()}
+    save_adapter(
+        run / "adapter",
+        model=model,
+        condition=condition,
+        skeleton=data.skeleton,
+        recipe=recipe(module, data)
+        | {"epoch": position["epoch"], "steps": position["global_step"]},
+        metrics=metrics,
+    )
+    print(f"adapter: {run / 'adapter'}")
+
+
+def recipe(module: KeypointModule, data: KeypointData) -> dict[str, Any]:
+    """How the localizer was trained and is to be used, in plain values."""
+    return {
+        "crop_size": data.crop_size,
+        "padding": data.padding,
+        "decoding": module.decoding,
+        "flip_test": module.flip_test,
+        "loss": type(module.loss).__name__,
+        "sigma": module.sigma,
+        "effective_batch": data.effective_batch,
+        **module.rates,
+        "schedule": module.schedule,
+        "seed": module.seed,
+        "training_set": data.sources["train"].annotations.name if "train" in data.sources else None,
+        "training_set_sha256": data.sources["train"].checksum if "train" in data.sources else None,
+        "training_crops": len(data.sources["train"].instances) if "train" in data.sources else None,
+    }
+
+
+def write_outcome(
+    module: KeypointModule,
+    data: KeypointData,
+    run: Path,
+    name: str,
+    records: list[dict[str, Any]],
+    checkpoint: Path | None,
+) -> None:
+    """Score the results of the set `name` ("val" or "test"), print the table and write the numbers.
+
+    `<run>/metrics.json` keeps one entry for each set; `<run>/results-<name>.json` is what `genloc evaluate`
+    reads.
+    """
+    source = data.sources[name]
+    trained_on = data.training_source()
+    result = evaluate(
+        records,
+        source.ground_truth(),
+        data.skeleton,
+        pose=None if trained_on is None else mean_pose(trained_on.instances),
+        protocol=Protocol(
+            annotations=str(source.annotations),
+            checksum=source.checksum,
+            boxes="ground truth",
+            padding=str(data.padding),
+            flip_test="on" if module.flip_test else "off",
+            decoding=module.decoding,
+            sigmas=sigmas_name(data.skeleton, None),
+            nms="none, one result for each box",
+            more=_more(module, data, name, checkpoint),
+        ),
+    )
+    run.mkdir(parents=True, exist_ok=True)
+    _write_json(run / f"results-{name}.json", records)
+    path = run / METRICS
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    kept[name] = {
+        **{key: _plain(value) for key, value in result.scores.items()},
+        "mean_pose": {
+            "of": result.mean_pose_of,
+            **{key: _plain(value) for key, value in result.mean_pose.items()},
+        },
+        "protocol": result.protocol.lines(),
+        "notes": list(result.notes),
+        "instances": len(source.instances),
+        "genloc": __version__,
+    }
+    _write_json(path, kept)
+    notes = (f"mean pose: of {result.mean_pose_of}, placed in each box", *result.notes)
+    rows = {run.name: result.scores, "mean pose": result.mean_pose}
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=110)
+    console.print(Table(f"{run}: {name}", rows, result.protocol, notes).rich())
+    for written in (path, run / f"results-{name}.json", run / "overlays.png", run / "adapter"):
+        if written.exists():
+            print(written)
+
+
+def _more(
+    module: KeypointModule, data: KeypointData, name: str, checkpoint: Path | None
+) -> dict[str, str]:
+    spec = data.specs[name]
+    more = {"crops": f"{len(data.sources[name].instances)} of {data.crop_size} pixels"}
+    if spec is not None and spec.selection():
+        more["only"] = spec.selection()
+    if checkpoint is None:
+        more["weights"] = "not trained"
+    else:
+        position = read_checkpoint(checkpoint)["position"]
+        more["weights"] = f"{checkpoint}, after step {position['global_step']}"
+    if isinstance(module.model, GenLoc):
+        more["prior"] = module.model.prior.fingerprint()
+        if module.model.prior.source == "tiny":
+            more["prior has seen"] = (
+                "drawn animals of the built-in zoo and their captions, nothing else"
+            )
+    return more
+
+
+def _plain(value: Any) -> Any:
+    """For json, which has no NaN."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def _write_json(path: Path, content: Any) -> None:
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    os.replace(part, path)

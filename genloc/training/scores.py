@@ -1,0 +1,59 @@
+"""Results of an evaluation, collected over batches and processes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch.distributed
+from torch import Tensor
+
+from genloc.data.coco import CocoKeypoints
+from genloc.keypoints import Keypoints
+from genloc.metrics.coco import STATS, CocoAP
+from genloc.metrics.pck import pck
+
+
+class Scores:
+    """Collects results and scores them against one set.
+
+    Args:
+        source: the labels.
+    """
+
+    def __init__(self, source: CocoKeypoints) -> None:
+        self.source = source
+        self._truth = source.ground_truth()
+        self._records: list[dict[str, Any]] = []
+
+    def reset(self) -> None:
+        """Forget what was added."""
+        self._records = []
+
+    def add(self, found: Keypoints, batch: dict[str, Tensor]) -> None:
+        """Add the results of a batch."""
+        names = ("image_id", "category_id", "annotation_id")
+        self._records += found.to_coco(*(batch[name].tolist() for name in names))
+
+    def records(self) -> list[dict[str, Any]]:
+        """COCO results of all processes by annotation id, one for each: the same on every process."""
+        parts = [self._records]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            parts = [[] for _ in range(torch.distributed.get_world_size())]
+            torch.distributed.all_gather_object(parts, self._records)
+        by_id = {record["annotation_id"]: record for part in parts for record in part}
+        return [by_id[annotation] for annotation in sorted(by_id)]
+
+    def compute(self) -> dict[str, float]:
+        """AP and its kin by pycocotools, and PCK@0.1, 0 to 1; NaN where there is no truth for it."""
+        records = self.records()
+        ap = CocoAP(self._truth, self.source.skeleton)
+        ap.add(records)
+        scores = ap.compute()
+        numbers = {name: scores[name] for name in (*STATS, "AP pooled")}
+        truth = {instance.annotation_id: instance for instance in self.source.instances}
+        seen = [truth[record["annotation_id"]] for record in records]
+        found = np.array([record["keypoints"] for record in records]).reshape(len(records), -1, 3)
+        labels = np.array([instance.keypoints for instance in seen])
+        boxes = np.array([instance.box for instance in seen])
+        return numbers | {"PCK@0.1": pck(found, labels, boxes, 0.1)}

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import pytest
+import torch
+
+from genloc.models.attention import cross_attention_layers
+from genloc.models.lora import LoRA, add_lora, lora_parameters, lora_targets
+from genloc.models.walk import unreached
+from genloc.models.weights import ASSETS
+from tests.make_prior import tiny_modules
+
+
+@pytest.fixture(scope="module")
+def full_size():
+    """Stable Diffusion 1.5's U-Net without memory for its weights."""
+    from diffusers import UNet2DConditionModel
+
+    with torch.device("meta"):
+        return UNet2DConditionModel.from_config(
+            UNet2DConditionModel.load_config(str(ASSETS / "sd15"), subfolder="unet")
+        )
+
+
+def test_shipped_configuration_is_stable_diffusion_1_5(full_size):
+    assert sum(p.numel() for p in full_size.parameters()) == 859_520_964
+    layers = cross_attention_layers(full_size)
+    assert len(layers) == 9 and len(cross_attention_layers(full_size, "all")) == 16
+    assert [a.inner_dim for a in layers.values()] == [1280] * 3 + [640] * 3 + [320] * 3
+    assert {a.heads for a in layers.values()} == {8}
+
+
+@pytest.mark.parametrize(
+    ("preset", "count"), [("cross", 866_304), ("up", 1_726_464), ("full", 3_188_736)]
+)
+def test_parameters_at_full_size(full_size, preset, count):
+    from peft.tuners.lora import LoraLayer
+
+    unet = full_size
+    last = list(cross_attention_layers(unet))[-1]
+    add_lora(unet, LoRA(preset), unreached=unreached(unet, last))
+    try:
+        found = dict(lora_parameters(unet))
+        assert sum(p.numel() for p in found.values()) == count
+        frozen = {name: p for name, p in found.items() if not p.requires_grad}
+        assert sum(p.numel() for p in frozen.values()) == 27_648
+        assert {name.split(".lora_")[0] for name in frozen} == {f"{last}.to_v", f"{last}.to_out.0"}
+        learning = [name for name, p in unet.named_parameters() if p.requires_grad]
+        assert learning == [name for name in found if name not in frozen]
+        adapted = [name for name, m in unet.named_modules() if isinstance(m, LoraLayer)]
+        assert sorted(adapted) == sorted(lora_targets(unet, LoRA(preset)))
+    finally:
+        unet.delete_adapters("default")
+        unet.unload_lora()
+
+
+def test_output_is_the_bases_at_first():
+    unet = tiny_modules()["unet"]
+    latent, context = torch.randn(1, 4, 8, 8), torch.randn(1, 5, 24)
+    before = unet(latent, 1, context).sample
+    unet.requires_grad_(False)
+    add_lora(unet, LoRA("full", rank=4))
+    assert torch.equal(unet(latent, 1, context).sample, before)
+    for name, parameter in lora_parameters(unet):
+        assert parameter.dtype == torch.float32 and parameter.requires_grad
+        assert bool(parameter.any()) == (".lora_A." in name)
+    with pytest.raises(RuntimeError, match="already"):
+        add_lora(unet, LoRA())
+
+
+def test_alpha_scales_the_update():
+    outputs = []
+    for alpha in (4, 8):
+        unet = tiny_modules()["unet"].requires_grad_(False)
+        torch.manual_seed(0)
+        add_lora(unet, LoRA("cross", rank=4, alpha=alpha))
+        layer = next(iter(cross_attention_layers(unet).values()))
+        layer.to_q.lora_B["default"].weight.data.fill_(1)
+        x = torch.ones(1, 32)
+        outputs.append(layer.to_q(x) - layer.to_q.base_layer(x))
+    torch.testing.assert_close(outputs[1], 2 * outputs[0])
+
+
+def test_half_precision_net_keeps_lora_in_fp32():
+    unet = tiny_modules()["unet"].to(torch.bfloat16).requires_grad_(False)
+    add_lora(unet, LoRA("up"))
+    assert {p.dtype for _, p in lora_parameters(unet)} == {torch.float32}
+    assert unet.conv_in.weight.dtype == torch.bfloat16
+
+
+def test_no_lora():
+    unet = tiny_modules()["unet"].requires_grad_(False)
+    add_lora(unet, None)
+    add_lora(unet, LoRA(None))
+    assert not list(lora_parameters(unet)) and lora_targets(unet, LoRA(None)) == []
+    with pytest.raises(ValueError, match="preset='all'"):
+        LoRA("all")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="rank=0"):
+        LoRA(rank=0)

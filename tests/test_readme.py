@@ -1,0 +1,172 @@
+"""Every command of the README runs. A long one runs in a reduced form, said here.
+
+The commands run in a folder that looks like a clone: the repository's files, the environment of
+these tests as `.venv`, and a data set of a few pictures where the README has a real one. The zoo is
+laid out as AP-10K is, so it stands in for it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+
+SOURCE = "--model.model.init_args.prior.init_args.source"
+# One optimiser step on small crops with the tiny prior instead of an hour with Stable Diffusion.
+QUICK = f"{SOURCE} tiny --data.crop_size 64 --data.batch_size 2 --data.effective_batch 2 --data.num_workers 0"
+ONE_STEP = f"{QUICK} --trainer.fast_dev_run 1"
+
+# README's command -> what is run for it; "" means: as it stands.
+RUN_AS = {
+    "bash tools/quickstart": f"bash tools/quickstart --trainer.max_epochs 1 {QUICK}",
+    "bash tools/quickstart --trainer.max_epochs 3": f"bash tools/quickstart --trainer.max_epochs 3 {QUICK}",
+    "bash tools/test": "bash tools/test --no-lint --collect-only -q tests/test_conftest.py",
+    "source .venv/bin/activate": "",
+    "genloc fit --config configs/ap10k.yaml --data.root data/ap10k": (
+        f"genloc fit --config configs/ap10k.yaml --data.root data/ap10k {ONE_STEP}"
+    ),
+    "genloc test --config configs/ap10k.yaml --data.root data/ap10k": (
+        f"genloc test --config configs/ap10k.yaml --data.root data/ap10k {ONE_STEP} --ckpt_path none"
+    ),
+    "genloc fit --config configs/ap10k.yaml --config configs/ablation/mse.yaml --data.root data/ap10k": (
+        "genloc fit --config configs/ap10k.yaml --config configs/ablation/mse.yaml "
+        f"--data.root data/ap10k {ONE_STEP}"
+    ),
+    "genloc evaluate results.json data/ap10k/annotations/ap10k-val-split1.json --skeleton ap10k": "",
+    "genloc zoo data/zoo": "genloc zoo data/zoo --images 162 --size 64",
+    "genloc fit --config configs/zoo.yaml --name mine --data.root mine --data.skeleton mine/skeleton.yaml "
+    "--data.train.annotations annotations.json --data.train.images images "
+    "--data.val.annotations annotations.json --data.val.images images": (
+        "genloc fit --config configs/zoo.yaml --name mine --data.root mine "
+        "--data.skeleton mine/skeleton.yaml "
+        "--data.train.annotations annotations.json --data.train.images images "
+        f"--data.val.annotations annotations.json --data.val.images images {ONE_STEP}"
+    ),
+}
+
+
+def blocks(language: str) -> list[str]:
+    """Contents of the README's code blocks in a language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+
+
+def commands() -> list[str]:
+    """The commands of the README's bash blocks, one line each, without comments."""
+    lines = "\n".join(blocks("bash")).replace("\\\n", " ").splitlines()
+    return [" ".join(line.split()) for line in lines if line.strip() and not line.startswith("#")]
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder like a fresh clone, with small data in it."""
+    from genloc.data.zoo import write_zoo
+
+    clone = tmp_path_factory.mktemp("clone")
+    for name in ("genloc", "configs", "tools", "tests", "pyproject.toml", "README.md", "LICENSE"):
+        (clone / name).symlink_to(REPOSITORY / name)
+    (clone / ".venv").symlink_to(sys.prefix)
+    zoo = clone / "data" / "ap10k"
+    write_zoo(zoo, per_species=4, size=64, species=(1, 7), workers=1)
+    (clone / "runs" / "quickstart").mkdir(parents=True)
+    shutil.copytree(zoo, clone / "runs" / "quickstart" / "zoo")
+
+    truth = json.loads((zoo / "annotations" / "ap10k-val-split1.json").read_text(encoding="utf-8"))
+    results = [
+        {key: one[key] for key in ("image_id", "category_id", "keypoints")} | {"score": 1.0}
+        for one in truth["annotations"]
+    ]
+    (clone / "results.json").write_text(json.dumps(results), encoding="utf-8")
+
+    mine = clone / "mine"
+    shutil.copytree(zoo / "data", mine / "images")
+    for one in truth["categories"]:  # ears instead of eyes: nothing that GenLoc knows by name
+        one["keypoints"] = [k.replace("_eye", "_ear") for k in one["keypoints"]]
+    (mine / "annotations.json").write_text(json.dumps(truth), encoding="utf-8")
+    (mine / "skeleton.yaml").write_text(blocks("yaml")[0], encoding="utf-8")
+    return clone
+
+
+def run(command: str, clone: Path, seconds: int) -> subprocess.CompletedProcess[str]:
+    """Run one command in the clone, as a person would who has activated the environment."""
+    environment = os.environ | {
+        "GENLOC_INSTALL": "no",  # the environment of these tests stays as it is
+        "GENLOC_VENV": "",
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    }
+    return subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", command],
+        cwd=clone,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+    )
+
+
+def test_the_readme_and_this_table_name_the_same_commands() -> None:
+    found = commands()
+    assert len(found) == len(set(found)), "a command stands twice in the README"
+    assert sorted(found) == sorted(RUN_AS), (
+        "say in RUN_AS how a new command of the README is tested"
+    )
+
+
+@pytest.mark.parametrize("command", [c for c in commands() if "quickstart" not in c])
+def test_a_command_runs(command: str, clone: Path) -> None:
+    done = run(RUN_AS.get(command) or command, clone, seconds=300)
+    assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+
+
+def test_a_reduced_form_keeps_the_command_and_its_options() -> None:
+    for command, reduced in RUN_AS.items():
+        asked, ran = shlex.split(command), shlex.split(reduced or command)
+        assert ran[:2] == asked[:2]
+        assert {word for word in asked if word.startswith("--")} <= set(ran)
+
+
+def test_quickstart_ends_with_its_table_and_files_and_uses_them_again(clone: Path) -> None:
+    first = run(RUN_AS["bash tools/quickstart"], clone, seconds=300)
+    assert first.returncode == 0, f"{first.stdout[-2000:]}\n{first.stderr[-4000:]}"
+    assert "mean pose" in first.stdout
+    for name in ("metrics.json", "adapter/", "overlays.png"):
+        assert f"runs/quickstart/{name}" in first.stdout[-300:]
+        assert (clone / "runs" / "quickstart" / name).exists()
+    assert "AP" in (clone / "runs" / "quickstart" / "metrics.json").read_text(encoding="utf-8")
+
+    adapter = clone / "runs" / "quickstart" / "adapter" / "genloc.yaml"
+    written = adapter.stat().st_mtime_ns
+    again = run(RUN_AS["bash tools/quickstart"], clone, seconds=300)
+    assert again.returncode == 0, again.stderr[-4000:]
+    assert "Trained already" in again.stderr
+    assert adapter.stat().st_mtime_ns == written
+
+
+@pytest.mark.slow
+def test_quickstart_trains_anew_for_other_arguments(clone: Path) -> None:
+    command = RUN_AS["bash tools/quickstart --trainer.max_epochs 3"]
+    done = run(command, clone, seconds=600)
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert "Trained already" not in done.stderr
+    assert "max_epochs: 3" in (clone / "runs/quickstart/config.yaml").read_text(encoding="utf-8")
+
+
+def test_files_that_the_readme_names_exist() -> None:
+    named = set(re.findall(r"`((?:configs|tools|genloc|tests|benchmarks)/[\w./-]*\w)/?`", README))
+    assert named, "the README names no file"
+    assert [name for name in sorted(named) if not (REPOSITORY / name).exists()] == []
+
+
+def test_the_first_sentence_says_keypoint() -> None:
+    title, first, *_ = README.split("\n\n")
+    assert title == "# GenLoc"
+    assert "keypoint" in first.partition(". ")[0]

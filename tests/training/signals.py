@@ -1,0 +1,40 @@
+"""A callback that sends this process a signal at a known place."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import lightning.pytorch as pl
+
+
+class SignalAt(pl.Callback):
+    """Send `name` in training batch number `batches`, or in a validation that follows it.
+
+    With `group` every process of the group gets it, as from a terminal's Ctrl-C or a cluster's stop.
+    """
+
+    def __init__(
+        self, name: str, batches: int, in_validation: bool = False, group: bool = False
+    ) -> None:
+        self.group = group
+        self.number = getattr(signal, name)
+        self.batches = batches
+        self.in_validation = in_validation
+        self.seen = 0
+
+    def on_train_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
+        self.seen += 1
+        if self.seen == self.batches and not self.in_validation:
+            self.send()
+
+    def send(self) -> None:
+        if self.group:
+            os.killpg(os.getpgrp(), self.number)
+        else:
+            os.kill(os.getpid(), self.number)
+
+    def on_validation_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
+        if self.in_validation and self.seen >= self.batches:
+            self.send()

@@ -1,0 +1,124 @@
+"""An interrupted and resumed run ends as one that never stopped, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from genloc.cli import main
+from tests.training.conftest import World
+
+
+def final_weights(run: Path) -> dict[str, torch.Tensor]:
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert checkpoint["position"] == {"epoch": 3, "step": 0, "global_step": 9}
+    return checkpoint["state_dict"]
+
+
+def assert_same_run(got: Path, expected: Path) -> None:
+    theirs = final_weights(expected)
+    ours = final_weights(got)
+    assert ours.keys() == theirs.keys()
+    different = [name for name in ours if not torch.equal(ours[name], theirs[name])]
+    assert not different
+    files = sorted((expected / "adapter").glob("*.safetensors"))
+    assert len(files) == 2
+    for file in files:
+        ours, theirs = load_file(got / "adapter" / file.name), load_file(file)
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert (got / "logs" / "metrics.csv").read_text() == (
+        expected / "logs" / "metrics.csv"
+    ).read_text()
+
+
+def signalled(name: str, batches: int, **more: bool) -> str:
+    """The command-line form of a `SignalAt` callback."""
+    callback = {
+        "class_path": "tests.training.signals.SignalAt",
+        "init_args": {"name": name, "batches": batches, **more},
+    }
+    return f"--trainer.callbacks={json.dumps([callback])}"
+
+
+@pytest.fixture(scope="module")
+def whole(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 3 epochs of 3 windows (4, 4 and 3 batches) that nothing interrupts."""
+    runs = tmp_path_factory.mktemp("whole")
+    assert main(world.arguments("fit", runs)) == 0
+    return runs / "small"
+
+
+@pytest.mark.parametrize(
+    ("batches", "in_validation", "position"),
+    [
+        # in the second window
+        (6, False, {"epoch": 0, "step": 1, "global_step": 1}),
+        # in the first window of an epoch
+        (13, False, {"epoch": 1, "step": 0, "global_step": 3}),
+        # in the validation after the second epoch, which a resumed run owes
+        (22, True, {"epoch": 1, "step": 3, "global_step": 6}),
+        # in the last batch of an epoch, so in effect at the start of its validation
+        pytest.param(
+            *(11, False, {"epoch": 0, "step": 3, "global_step": 3}), marks=pytest.mark.slow
+        ),
+        # in the last validation
+        pytest.param(
+            *(33, True, {"epoch": 2, "step": 3, "global_step": 9}), marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_sigterm_saves_the_last_complete_step_and_resuming_replays_the_open_window(
+    world: World,
+    whole: Path,
+    tmp_path: Path,
+    batches: int,
+    in_validation: bool,
+    position: dict[str, int],
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main(
+            world.arguments(
+                "fit", tmp_path, signalled("SIGTERM", batches, in_validation=in_validation)
+            )
+        )
+    assert stopped.value.code == 128 + signal.SIGTERM
+    saved = torch.load(tmp_path / "small" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["position"] == position
+    assert main(world.arguments("fit", tmp_path, "--ckpt_path", "last")) == 0
+    assert_same_run(tmp_path / "small", whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [("SIGTERM", 143), ("SIGINT", 130), ("SIGKILL", -9)])
+def test_interrupted_process_with_workers_ends_alike(
+    world: World, whole: Path, tmp_path: Path, repository: Path, number: str, code: int
+) -> None:
+    """In another process with 2 workers, which get the signal, too, as from a terminal."""
+
+    def fit(*more: str) -> subprocess.CompletedProcess[str]:
+        arguments = world.arguments("fit", tmp_path, "--data.num_workers", "2", *more)
+        return subprocess.run(
+            [sys.executable, "-m", "genloc", *arguments],
+            cwd=repository,
+            capture_output=True,
+            text=True,
+            start_new_session=True,
+            timeout=300,
+        )
+
+    first = fit(signalled(number, 18, group=True))
+    assert first.returncode == code, first.stderr
+    saved = torch.load(tmp_path / "small" / "checkpoints" / "last.ckpt", weights_only=True)
+    # 18 batches are 4 complete windows and 3 of the 4 batches of the fifth; every second step is kept.
+    assert saved["position"]["global_step"] == (3 if number == "SIGKILL" else 4)
+    again = fit("--ckpt_path", "last")
+    assert again.returncode == 0, again.stderr
+    assert_same_run(tmp_path / "small", whole)

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from genloc.training.windows import Draw, Turns, Windows
+
+
+def by_window(windows: Windows) -> list[list[list[Draw]]]:
+    """Micro-batches grouped by window, counted off as the trainer does."""
+    batches = list(windows)
+    return [
+        batches[i : i + windows.accumulation] for i in range(0, len(batches), windows.accumulation)
+    ]
+
+
+@given(
+    crops=st.integers(1, 40),
+    effective=st.integers(1, 50),
+    batch=st.integers(1, 9),
+    world=st.integers(1, 4),
+)
+def test_every_crop_is_seen_once_an_epoch_and_each_window_is_a_mean(
+    crops: int, effective: int, batch: int, world: int
+) -> None:
+    ranks = [
+        Windows(
+            range(100, 100 + crops),
+            effective_batch=effective,
+            batch_size=batch,
+            rank=rank,
+            world_size=world,
+        )
+        for rank in range(world)
+    ]
+    dealt = [by_window(windows) for windows in ranks]
+    assert {len(d) for d in dealt} == {ranks[0].steps}
+    seen: list[int] = []
+    for window in zip(*dealt, strict=True):  # the same window on each rank
+        assert len({len(part) for part in window}) == 1, "equally many micro-batches"
+        draws = [draw for part in window for micro in part for draw in micro]
+        assert all(1 <= len(micro) <= batch for part in window for micro in part)
+        # the gradient is averaged over ranks
+        assert sum(draw.weight for draw in draws) / world == pytest.approx(1)
+        assert all(draw.real or draw.weight == 0 for draw in draws)
+        seen += [draw.item for draw in draws if draw.real]
+    assert sorted(seen) == list(range(crops))
+    # the windows themselves do not depend on the number of processes
+    alone = Windows(range(100, 100 + crops), effective_batch=effective, batch_size=effective)
+    sizes = [len(window[0]) for window in by_window(alone)]
+    assert sizes == [effective] * (crops // effective) + [crops % effective] * bool(
+        crops % effective
+    )
+
+
+def test_order_is_a_function_of_seed_and_epoch_and_ids_alone() -> None:
+    ids = [7, 3, 9, 1, 4]
+    windows = Windows(ids, effective_batch=2, batch_size=2, seed=5)
+    first = [ids[i] for i in windows.order(0)]
+    assert first == [ids[i] for i in windows.order(0)]
+    shuffled = [9, 1, 3, 4, 7]
+    other = Windows(shuffled, effective_batch=3, batch_size=1, seed=5)
+    assert first == [shuffled[i] for i in other.order(0)]
+    orders = {tuple(windows.order(epoch)) for epoch in range(6)}
+    assert len(orders) > 3
+    assert not np.array_equal(
+        Windows(range(50), effective_batch=1, batch_size=1, seed=6).order(0),
+        Windows(range(50), effective_batch=1, batch_size=1, seed=5).order(0),
+    )
+
+
+def test_starting_at_a_step_leaves_out_the_windows_before_it_in_that_epoch_only() -> None:
+    windows = Windows(range(22), effective_batch=8, batch_size=2)
+    whole = list(windows)
+    assert windows.micro_batches_left() == len(whole) == 11
+    windows.start_at(0, 2)
+    assert list(windows) == whole[8:]
+    assert windows.micro_batches_left() == 3
+    windows.start_at(0, 3)
+    assert list(windows) == []
+    windows.set_epoch(1)
+    assert windows.micro_batches_left() == 11
+
+
+def test_paper_numbers() -> None:
+    """46 optimiser steps per epoch on AP-10K's 9,122 instances at batch 200."""
+    windows = Windows(range(9122), effective_batch=200, batch_size=8)
+    assert windows.steps == 46
+    assert windows.accumulation == 25
+    two = Windows(range(9122), effective_batch=200, batch_size=8, rank=1, world_size=2)
+    assert two.accumulation == 13
+
+
+@pytest.mark.parametrize(("size", "world"), [(5, 2), (1, 4), (7, 3), (6, 2)])
+def test_turns_cover_everything_with_equally_many_on_each_rank(size: int, world: int) -> None:
+    parts = [
+        [i for batch in Turns(size, batch_size=2, rank=rank, world_size=world) for i in batch]
+        for rank in range(world)
+    ]
+    assert len({len(part) for part in parts}) == 1
+    assert sorted({i for part in parts for i in part}) == list(range(size))
+
+
+@pytest.mark.parametrize(
+    ("ids", "effective", "batch", "message"),
+    [([], 1, 1, "no crop"), ([1], 0, 1, "at least 1"), ([1], 1, 0, "at least 1")],
+)
+def test_refuses_what_cannot_be_sampled(
+    ids: list, effective: int, batch: int, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        Windows(ids, effective_batch=effective, batch_size=batch)
