@@ -137,17 +137,19 @@ def run_case(
             torch.cuda.synchronize()
 
     before = torch.cuda.memory_allocated() / 2**30 if device == "cuda" else resident()
-    times = []
+    times, processor = [], []
     with PeakMemory(device) as memory:
         step()  # not timed: the first call allocates
         for _ in range(repeats):
             synchronise()
-            start = time.perf_counter()
+            start, start_processor = time.perf_counter(), time.process_time()
             step()
             synchronise()
             times.append(time.perf_counter() - start)
+            processor.append(time.process_time() - start_processor)
     return {
         "seconds": min(times),
+        "processor": min(processor),
         "peak": memory.peak,
         "loaded": before,
         "learning": float(sum(p.numel() for p in learning)),
@@ -170,7 +172,7 @@ def report(rows: dict[str, dict[str, float]], device: str, batch: int, date: str
     precision = "bf16 frozen net, fp32 LoRA" if device == "cuda" else "fp32"
     table = [
         f"| {name} | {row['learning']:,.0f} | {row['loaded']:.2f} | {row['peak']:.2f} "
-        f"| {row['peak'] - row['loaded']:.2f} | {row['seconds']:.2f} |"
+        f"| {row['peak'] - row['loaded']:.2f} | {row['seconds']:.2f} | {row['processor']:.2f} |"
         for name, row in rows.items()
     ]
     return "\n".join(
@@ -182,12 +184,13 @@ def report(rows: dict[str, dict[str, float]], device: str, batch: int, date: str
             f"torch {torch.__version__}, diffusers {diffusers.__version__}. "
             "LoRA `cross` unless said. Loss: HEL; optimiser: Adam.",
             "",
-            "| case | learning parameters (LoRA) | loaded GiB | peak GiB | of it the step's | seconds |",
-            "|---|---|---|---|---|---|",
+            "| case | learning parameters (LoRA) | loaded GiB | peak GiB | of it the step's | seconds | CPU seconds |",
+            "|---|---|---|---|---|---|---|",
             *table,
             "",
             "Memory is of the GPU's allocator on CUDA, else resident memory of the whole process. Time is",
-            "the best of the timed steps after one that is not timed, encoding the image included.",
+            "the best of the timed steps after one that is not timed, encoding the image included. CPU",
+            "seconds (all threads) hardly depend on what else runs on the machine; seconds do.",
             "",
         ]
     )
@@ -199,25 +202,21 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--case", help=argparse.SUPPRESS)
+    parser.add_argument("--write", help=argparse.SUPPRESS)
     parser.add_argument("--folder", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     device, batch, repeats = arguments.device, arguments.batch, arguments.repeats
+    if arguments.write:
+        write_random(Path(arguments.write))
+        return
     if arguments.case:
         result = run_case(arguments.folder, device, batch, repeats, **CASES[arguments.case])
         print("RESULT " + json.dumps(result))
         return
     rows = {}
     with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(
-            [
-                sys.executable,
-                "-c",
-                f"import sys; sys.path[:0] = {sys.path!r}\n"
-                "from pathlib import Path\nfrom full_size_step import write_random\n"
-                f"write_random(Path({folder!r}))",
-            ],
-            check=True,
-        )  # in a process of its own, so that its memory is given back
+        # In a process of its own, so that its memory is given back.
+        subprocess.run([sys.executable, __file__, "--write", folder], check=True)
         for case in CASES:
             command = [sys.executable, __file__, *sys.argv[1:], "--case", case, "--folder", folder]
             done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)

@@ -7,13 +7,14 @@ Letters: B crops, K keypoints, h, w cells of the maps, S crop pixels.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from genloc.codecs.heatmap import decode, flip_back, to_pixels
+from genloc.data.batch import sample_generator
 from genloc.keypoints import Keypoints
 from genloc.skeleton import Skeleton
 
@@ -64,6 +65,32 @@ def heatmaps(
         return maps
     mirrored = maps_of(image.flip(-1), None if noise is None else noise.flip(-1))
     return (maps + flip_back(mirrored, flip_index)) / 2
+
+
+def latent_noise(
+    model: object, crop_size: int, ids: Sequence[int], *, seed: int = 0, epoch: int = 0
+) -> Tensor | None:
+    """Noise for a batch of latents, drawn from (seed, epoch, id) alone; None for a model without noise.
+
+    Args:
+        model: a `GenLoc`, or anything whose `noise` is not true.
+        crop_size: side of the crops in pixels.
+        ids: one for each crop: annotation ids, or any numbers that stay the same.
+        seed: of the draws.
+        epoch: 0 in evaluation.
+
+    Returns:
+        float32 [B, 4, S/8, S/8] standard normal on the CPU, or None.
+    """
+    if not getattr(model, "noise", False):
+        return None
+    prior: Any = model.prior  # type: ignore[attr-defined]
+    side = crop_size // prior.stride
+    shape = (prior.vae.config.latent_channels, side, side)
+    draws = [
+        sample_generator(seed, epoch, i, purpose=1).standard_normal(shape, np.float32) for i in ids
+    ]
+    return torch.from_numpy(np.stack(draws))
 
 
 def localize(

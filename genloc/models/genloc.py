@@ -92,8 +92,12 @@ class GenLoc(nn.Module):
 
     def load(self) -> GenLoc:
         """Load the prior, install the read-out and add LoRA; a second call does nothing."""
-        if self.layer_names:
-            return self
+        if not self.layer_names:
+            with torch.device("cpu"):  # whatever a trainer made the default
+                self._load()
+        return self
+
+    def _load(self) -> None:
         unet = self.prior.load().unet
         steps = self.prior.alphas_cumprod.shape[0]
         if self.timestep >= steps:
@@ -121,7 +125,6 @@ class GenLoc(nn.Module):
         if self.context == "null" or self.read_out == "cross-background":
             self.prior.null_context()
         self.layer_names = tuple(names)
-        return self
 
     def forward(
         self,

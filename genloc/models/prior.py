@@ -37,6 +37,7 @@ class Prior(nn.Module):
     """
 
     alphas_cumprod: Tensor
+    _null: Tensor | None
 
     def __init__(
         self,
@@ -62,7 +63,7 @@ class Prior(nn.Module):
         self._weights: Weights | None = None
         self._fingerprint = ""
         self._text: tuple[Any, Any] | None = None
-        self._null: Tensor | None = None
+        self.register_buffer("_null", None, persistent=False)
 
     @property
     def loaded(self) -> bool:
@@ -75,8 +76,13 @@ class Prior(nn.Module):
             FileNotFoundError: absent weights (what was looked for, where, what to do).
             ValueError: weights that cannot be used.
         """
-        if self.loaded:
-            return self
+        if not self.loaded:
+            # A trainer may have made another device the default while it configures a model.
+            with torch.device("cpu"):
+                self._load()
+        return self
+
+    def _load(self) -> None:
         from diffusers import DDPMScheduler
 
         weights: Weights = find_weights(self.source, config=self._config, tokenizer=self._tokenizer)
@@ -110,7 +116,6 @@ class Prior(nn.Module):
         self._fingerprint = f"{self.source}@{_short_hash(self.unet, self.vae)}"
         self._weights = weights
         self._cast()
-        return self
 
     def fingerprint(self) -> str:
         """ "source@hash": the part after the last "@" names the weights, whatever file they came from.
@@ -174,32 +179,33 @@ class Prior(nn.Module):
                 raise ValueError(
                     f"text {text!r}: the tokenizer of {self.source!r} knows none of its words"
                 )
-            hidden = encoder(torch.tensor([ids])).last_hidden_state[0]
+            hidden = encoder(torch.tensor([ids], device="cpu")).last_hidden_state[0]
             rows.append(hidden[own].mean(0))
         return torch.stack(rows).to(self.alphas_cumprod.device)
 
-    @torch.no_grad()
     def null_context(self) -> Tensor:
         """The embedding of the empty prompt, [1, L, C] fp32 (L = 77 for SD 1.5); computed once."""
         if self._null is None:
-            kept = self._text
-            tokenizer, encoder = self._text_parts()
-            if tokenizer is not None:
-                length = _length(tokenizer, encoder)
-                ids = tokenizer(
-                    "", padding="max_length", truncation=True, max_length=length
-                ).input_ids
-            elif encoder.config.vocab_size == CLIP_VOCABULARY:
-                ids = [CLIP_BEGIN] + [CLIP_END] * (encoder.config.max_position_embeddings - 1)
-            else:
-                raise FileNotFoundError(
-                    f"source={self.source!r} has no tokenizer, and its vocabulary of "
-                    f"{encoder.config.vocab_size} is not CLIP's. Give Prior(tokenizer=<folder>)."
-                )
-            self._null = encoder(torch.tensor([ids])).last_hidden_state.float()
-            self._text = kept  # half a gigabyte in SD 1.5: not kept for this alone
-        self._null = self._null.to(self.alphas_cumprod.device)
+            # Outside inference mode, or a later training step could not use what is kept here.
+            with torch.inference_mode(False), torch.no_grad():
+                self._null = self._encode_empty().to(self.alphas_cumprod.device)
         return self._null
+
+    def _encode_empty(self) -> Tensor:
+        kept = self._text
+        tokenizer, encoder = self._text_parts()
+        if tokenizer is not None:
+            length = _length(tokenizer, encoder)
+            ids = tokenizer("", padding="max_length", truncation=True, max_length=length).input_ids
+        elif encoder.config.vocab_size == CLIP_VOCABULARY:
+            ids = [CLIP_BEGIN] + [CLIP_END] * (encoder.config.max_position_embeddings - 1)
+        else:
+            raise FileNotFoundError(
+                f"source={self.source!r} has no tokenizer, and its vocabulary of "
+                f"{encoder.config.vocab_size} is not CLIP's. Give Prior(tokenizer=<folder>)."
+            )
+        self._text = kept  # half a gigabyte in SD 1.5: not kept for this alone
+        return encoder(torch.tensor([ids], device="cpu")).last_hidden_state
 
     def train(self, mode: bool = True) -> Prior:
         """A frozen net has no training mode."""
@@ -213,7 +219,8 @@ class Prior(nn.Module):
         self._need_loaded()
         assert self._weights is not None
         if self._text is None:
-            encoder = self._weights.text_encoder().requires_grad_(False)
+            with torch.device("cpu"):
+                encoder = self._weights.text_encoder().requires_grad_(False)
             # A tuple, not a submodule: it neither moves with the prior nor counts as part of it.
             self._text = (self._weights.tokenizer(), encoder)
         return self._text

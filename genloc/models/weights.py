@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
-import torch
 from torch import Tensor, nn
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
@@ -114,21 +113,16 @@ class DiffusersFolder:
         return self._model(AutoencoderKL, "vae")
 
     def text_encoder(self) -> nn.Module:
-        from transformers import CLIPTextModel
-
         folder, variant = self._part("text_encoder")
-        return CLIPTextModel.from_pretrained(
-            folder / "text_encoder",
-            local_files_only=True,
-            use_safetensors=True,
-            variant=variant,
-            torch_dtype=torch.float32,
-        ).eval()
+        file = folder / "text_encoder" / f"model.{variant}.safetensors"
+        return read_text_encoder(
+            folder / "text_encoder", file if variant else file.with_name("model.safetensors")
+        )
 
     def tokenizer(self) -> Any | None:
         folder = self.path
         if self.tokenizer_folder is None and self.hub_id is not None:
-            folder = self._snapshot(["tokenizer/*"], needed=["tokenizer/vocab.json"])
+            folder = self._snapshot(["tokenizer/*"], needed=["tokenizer/tokenizer_config.json"])
         return read_tokenizer(self.tokenizer_folder or (folder and folder / "tokenizer"))
 
     def scheduler_config(self) -> dict[str, Any]:
@@ -244,19 +238,9 @@ class SingleFile:
         return self._model(AutoencoderKL, "vae", ("first_stage_model.",))
 
     def text_encoder(self) -> nn.Module:
-        from transformers import CLIPTextConfig, CLIPTextModel
-
-        prefix = "cond_stage_model.transformer."
-        state = {name.removeprefix(prefix): t.float() for name, t in self._read((prefix,)).items()}
-        encoder = CLIPTextModel(CLIPTextConfig.from_pretrained(self.config / "text_encoder"))
-        if not hasattr(encoder, "text_model"):  # flattened since transformers 5.6
-            state = {name.removeprefix("text_model."): t for name, t in state.items()}
-        state = {name: t for name, t in state.items() if not name.endswith("position_ids")}
-        try:
-            encoder.load_state_dict(state)
-        except RuntimeError as error:
-            raise ValueError(f"{self.path}: text encoder: {error}") from error
-        return encoder.eval()
+        return read_text_encoder(
+            self.config / "text_encoder", self.path, "cond_stage_model.transformer."
+        )
 
     def tokenizer(self) -> Any | None:
         return read_tokenizer(self.tokenizer_folder)
@@ -265,7 +249,7 @@ class SingleFile:
         return json.loads((self.config / "scheduler" / "scheduler_config.json").read_text())
 
     def _model(self, model: Any, part: str, prefixes: tuple[str, ...]) -> nn.Module:
-        state = self._read(prefixes)
+        state = read_tensors(self.path, prefixes)
         # The EMA weights are the model that was published; a pruned file has them under the plain names.
         extract_ema = (
             {"extract_ema": True} if any(n.startswith("model_ema.") for n in state) else {}
@@ -287,23 +271,43 @@ class SingleFile:
             )
         return module.float().eval()
 
-    def _read(self, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
-        from safetensors import SafetensorError, safe_open
 
-        try:
-            with safe_open(self.path, framework="pt") as file:
-                names = list(file.keys())
-                state = {name: file.get_tensor(name) for name in names if name.startswith(prefixes)}
-        except SafetensorError as error:
-            raise ValueError(
-                f"{self.path} is not a whole .safetensors file ({error}); fetch it again"
-            ) from error
-        if not state:
-            raise ValueError(
-                f"{self.path} has no tensor named {prefixes[0]}*; its names begin like {sorted(names)[:3]}. "
-                "Wanted: a whole checkpoint with the original (CompVis) key names."
-            )
-        return state
+def read_tensors(file: Path, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
+    """The tensors of a `.safetensors` file whose names begin with one of `prefixes`."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(file, framework="pt") as opened:
+            names = list(opened.keys())
+            state = {name: opened.get_tensor(name) for name in names if name.startswith(prefixes)}
+    except SafetensorError as error:
+        raise ValueError(
+            f"{file} is not a whole .safetensors file ({error}); fetch it again"
+        ) from error
+    if not state:
+        raise ValueError(
+            f"{file} has no tensor named {prefixes[0]}*; its names begin like {sorted(names)[:3]}. "
+            "Wanted: a whole checkpoint with the original (CompVis) key names."
+        )
+    return state
+
+
+def read_text_encoder(config: Path, file: Path, prefix: str = "") -> nn.Module:
+    """CLIP's text encoder, whose names have lost "text_model." in transformers 5.6."""
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    encoder = CLIPTextModel(CLIPTextConfig.from_pretrained(config))
+    start = "text_model." if hasattr(encoder, "text_model") else ""
+    state = {
+        start + name.removeprefix(prefix).removeprefix("text_model."): tensor.float()
+        for name, tensor in read_tensors(file, (prefix,)).items()
+        if not name.endswith("position_ids")  # a buffer in old files
+    }
+    try:
+        encoder.load_state_dict(state)
+    except RuntimeError as error:
+        raise ValueError(f"{file}: its text encoder does not fit {config}: {error}") from error
+    return encoder.eval()
 
 
 def read_tokenizer(folder: str | Path | None) -> Any | None:

@@ -86,14 +86,14 @@ class Pictures(Callback):
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
-        if batch_idx or trainer.sanity_checking or not trainer.is_global_zero or not self.count:
+        if batch_idx or trainer.sanity_checking or is_trial(trainer):
+            return
+        if not self.count or not trainer.is_global_zero:
             return
         run = Path(trainer.default_root_dir)
         if trainer.state.fn != "fit":
             self._draw(outputs["keypoints"], batch, run / "overlays.png")
         elif self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
-            if is_trial(trainer):
-                return
             picture = self._draw(outputs["keypoints"], batch, run / LOGS / "overlays-val.png")
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):

@@ -78,6 +78,9 @@ class TrainingCLI(LightningCLI):
         parser.add_lightning_class_args(Checkpoints, "checkpoints")
         parser.add_lightning_class_args(Pictures, "pictures")
 
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: our checkpoints hold no hyper-parameters, and `last` is not a path yet."""
+
     # ------------------------------------------------------------------ before anything is loaded
 
     def before_instantiate_classes(self) -> None:

@@ -103,6 +103,7 @@ class KeypointData(pl.LightningDataModule):
             FileNotFoundError: a file or folder is missing.
             ValueError: a set that the stage needs is not given or cannot work.
         """
+        stage = str(getattr(stage, "value", stage))  # Lightning's is an enum
         needed = {"fit": "train", "validate": "val", "test": "test"}[stage]
         if self.specs[needed] is None:
             raise ValueError(f"data.{needed}: {stage} needs it, but the configuration has null")
@@ -129,6 +130,17 @@ class KeypointData(pl.LightningDataModule):
         if "train" not in self.sources:
             self.sources["train"] = load_set("train", spec, self.skeleton, self.root, images=False)
         return self.sources["train"]
+
+    def facts(self) -> dict[str, Any]:
+        """What the order of training depends on; a run goes on only with the same."""
+        assert self.windows is not None
+        source = self.sources["train"]
+        return {
+            "annotations": source.checksum,
+            "crops": len(source.instances),
+            "effective_batch": self.effective_batch,
+            "seed": self.seed,
+        }
 
     def train_dataloader(self) -> DataLoader:
         assert self.windows is not None

@@ -5,17 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from genloc.codecs.heatmap import default_sigma, gaussian_target, to_cells
-from genloc.data.batch import sample_generator
-from genloc.inference import Decoding, heatmaps, localize
+from genloc.inference import Decoding, heatmaps, latent_noise, localize
 from genloc.keypoints import Keypoints
-from genloc.training.optimiser import Schedule, adam, parameter_groups, schedule
+from genloc.training.optimiser import Schedule, adam, described, parameter_groups, schedule
+from genloc.training.parts import check_parts
 from genloc.training.resume import (
     Position,
+    belongs_to,
+    check_belongs,
     check_names,
     dump_position,
     go_to,
@@ -96,21 +97,23 @@ class KeypointModule(pl.LightningModule):
         raise AttributeError("strict_loading is fixed: checkpoints hold the trainable weights only")
 
     def configure_model(self) -> None:
-        """Load weights and build the conditions, once."""
+        """Load weights and build the conditions, once.
+
+        Raises:
+            ValueError: model, condition and loss do not go together.
+        """
         if self._configured:
             return
         skeleton = self.data.skeleton
-        for name in ("load", "build"):
-            if callable(prepare := getattr(self.model, name, None)):
-                prepare(*([skeleton.num_keypoints] if name == "build" else []))
+        if callable(load := getattr(self.model, "load", None)):
+            load()
+        if callable(build := getattr(self.model, "build", None)):
+            build(skeleton.num_keypoints)
+        check_parts(self.model, self.condition, self.loss)
         if self.condition is not None and callable(build := getattr(self.condition, "build", None)):
             prior = self.model.prior
-            build(
-                skeleton,
-                prior.condition_channels,
-                prior.encode_text,
-                torch.Generator().manual_seed(self.seed),
-            )
+            generator = torch.Generator().manual_seed(self.seed)
+            build(skeleton, prior.condition_channels, prior.encode_text, generator)
         self._configured = True
 
     @property
@@ -131,17 +134,10 @@ class KeypointModule(pl.LightningModule):
         if self.trainer.is_global_zero:
             print(
                 f"{self.data.sources['train'].summary()}\n"
-                f"{windows.steps} optimiser steps an epoch, of {windows.effective_batch} crops in "
+                f"{windows.steps} optimiser steps an epoch, of {windows.window} crops in "
                 f"{windows.accumulation} batches on {windows.world_size} device(s)\n"
-                f"training {', '.join(self._trained())}"
+                f"training {described(parameter_groups(self.model, self.condition, **self.rates))}"
             )
-
-    def _trained(self) -> list[str]:
-        groups = parameter_groups(self.model, self.condition, **self.rates)
-        return [
-            f"{sum(p.numel() for p in group['params']):,} {group['name']} parameters at {group['lr']:g}"
-            for group in groups
-        ]
 
     def on_train_epoch_start(self) -> None:
         self.data.set_epoch(self.current_epoch)
@@ -168,43 +164,29 @@ class KeypointModule(pl.LightningModule):
 
     def _batch_loss(self, batch: dict[str, Tensor]) -> Tensor:
         image, visible = batch["image"], batch["visible"]
+        given = {} if self.condition is None else {"condition": self.condition()}
         noise = self._noise(batch, self.current_epoch)
-        given = self._given(noise)
+        if noise is not None:
+            given["noise"] = noise
         if self.loss.needs == "log_expectation":
-            h, w = self.model.map_size(image)
-            cells, sigma = self._target(batch, h, w)
-            assert self.condition is not None, "log expectations need conditions"
-            condition = self.condition()
+            cells, sigma = self._target(batch, *self.model.map_size(image))
             return self.loss(
-                self.model.log_expectation(image, condition, cells, sigma, **given), visible
+                self.model.log_expectation(image, points=cells, sigma=sigma, **given), visible
             )
-        conditions = () if self.condition is None else (self.condition(),)
-        maps = self.model(image, *conditions, **given)
+        maps = self.model(image, **given)
         h, w = maps.shape[-2:]
         cells, sigma = self._target(batch, h, w)
         return self.loss(maps, gaussian_target(cells, (h, w), sigma), visible)
 
+    def _noise(self, batch: dict[str, Tensor], epoch: int) -> Tensor | None:
+        image = batch["image"]
+        ids = batch["annotation_id"].tolist()
+        noise = latent_noise(self.model, image.shape[-1], ids, seed=self.seed, epoch=epoch)
+        return None if noise is None else noise.to(image.device)
+
     def _target(self, batch: dict[str, Tensor], h: int, w: int) -> tuple[Tensor, float]:
         cells = to_cells(batch["points"], batch["image"].shape[-1] / w)
         return cells, default_sigma(h) if self.sigma is None else self.sigma
-
-    def _given(self, noise: Tensor | None) -> dict[str, Tensor]:
-        return {} if noise is None else {"noise": noise}
-
-    def _noise(self, batch: dict[str, Tensor], epoch: int) -> Tensor | None:
-        """Standard normal noise for the latents, a function of (seed, epoch, annotation id)."""
-        if not getattr(self.model, "noise", False):
-            return None
-        prior = self.model.prior
-        side = batch["image"].shape[-1] // prior.stride
-        shape = (prior.vae.config.latent_channels, side, side)
-        noise = [
-            sample_generator(self.seed, epoch, annotation, purpose=1).standard_normal(
-                shape, np.float32
-            )
-            for annotation in batch["annotation_id"].tolist()
-        ]
-        return torch.from_numpy(np.stack(noise)).to(batch["image"].device)
 
     def configure_optimizers(self) -> Any:
         groups = parameter_groups(self.model, self.condition, **self.rates)
@@ -283,29 +265,22 @@ class KeypointModule(pl.LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["state_dict"] = trainable_state(self)
         checkpoint["position"] = dump_position(self.position())
-        checkpoint["data"] = self._data_facts()
+        checkpoint["belongs_to"] = belongs_to(self.model, self.data.skeleton)
+        checkpoint["trained_on"] = self.data.facts()
         checkpoint["metrics"] = {f"val/{name}": value for name, value in self.last_scores.items()}
         checkpoint.pop("loops", None)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        check_belongs(checkpoint["belongs_to"], belongs_to(self.model, self.data.skeleton))
         check_names(checkpoint["state_dict"], trainable_state(self))
         if self.trainer.state.fn != "fit":
             return
-        if checkpoint["data"] != self._data_facts():
+        if checkpoint["trained_on"] != self.data.facts():
             raise ValueError(
-                f"this run was trained on {checkpoint['data']}, the configuration now gives "
-                f"{self._data_facts()}: a run goes on with the same data; use another --name"
+                f"this run was trained on {checkpoint['trained_on']}, the configuration now gives "
+                f"{self.data.facts()}: a run goes on with the same data; use another --name"
             )
         position = Position(**checkpoint["position"])
         self.data.windows.start_at(position.epoch, position.step)
         self.data.windows.set_epoch(position.epoch)
         go_to(self.trainer, position)
-
-    def _data_facts(self) -> dict[str, Any]:
-        windows, source = self.data.windows, self.data.sources["train"]
-        return {
-            "annotations": source.checksum,
-            "crops": len(source.instances),
-            "effective_batch": windows.effective_batch,
-            "seed": windows.seed,
-        }

@@ -40,6 +40,14 @@ def parameter_groups(
     return groups
 
 
+def described(groups: list[dict]) -> str:
+    """What is trained at which rate, for people."""
+    return ", ".join(
+        f"{sum(p.numel() for p in group['params']):,} {group['name']} parameters at {group['lr']:g}"
+        for group in groups
+    )
+
+
 def adam(groups: list[dict], weight_decay: float) -> torch.optim.Optimizer:
     """Adam, or AdamW when weights decay."""
     if weight_decay:

@@ -18,6 +18,8 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from genloc.skeleton import Skeleton
+
 
 @dataclass(frozen=True)
 class Position:
@@ -85,6 +87,26 @@ def check_names(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
             )
         if not torch.isfinite(found[name]).all():
             raise ValueError(f"the checkpoint's {name} holds values that are not finite")
+
+
+def belongs_to(model: nn.Module, skeleton: Skeleton) -> dict[str, Any]:
+    """What trained weights mean nothing without, although their names and shapes would fit."""
+    prior: Any = getattr(model, "prior", None)
+    weights = None if prior is None else prior.fingerprint().rpartition("@")[2]
+    return {"keypoints": list(skeleton.keypoints), "weights of the prior": weights}
+
+
+def check_belongs(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Refuse a checkpoint of other keypoints or of another prior.
+
+    Raises:
+        ValueError: says which and what both are.
+    """
+    for what, value in expected.items():
+        if found[what] != value:
+            raise ValueError(
+                f"the checkpoint was trained with other {what}: {found[what]}, here {value}"
+            )
 
 
 def _some(names: Iterable[str]) -> str:

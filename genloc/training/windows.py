@@ -80,9 +80,14 @@ class Windows(Sampler[list[Draw]]):
         return math.ceil(len(self._sorted) / self.effective_batch)
 
     @property
+    def window(self) -> int:
+        """Crops of a full window: the effective batch, or all where there are fewer."""
+        return min(self.effective_batch, len(self._sorted))
+
+    @property
     def accumulation(self) -> int:
         """Micro-batches of a full window."""
-        return self._micro_batches(min(self.effective_batch, len(self._sorted)))
+        return self._micro_batches(self.window)
 
     def micro_batches_left(self) -> int:
         """Micro-batches that the current epoch will yield on each process."""

@@ -439,6 +439,20 @@ def test_copies_and_survives_a_second_load(folder):
     torch.testing.assert_close(copy.deepcopy(model)(image, condition), model(image, condition))
 
 
+def test_trains_after_a_first_pass_in_inference_mode(folder):
+    """And is loaded while another device is the default, as a trainer does it."""
+    for context in ("conditions", "null"):
+        with torch.device("meta"):
+            model = GenLoc(Prior(folder), context=context).load()
+        assert not any(t.is_meta for t in model.state_dict().values())
+        image, condition, points = inputs()
+        condition.requires_grad_(True)
+        with torch.inference_mode():
+            model(image, condition)
+        model.log_expectation(image, condition, points, 1.5).sum().backward()
+        assert condition.grad is not None and condition.grad.isfinite().all()
+
+
 def test_wrong_arguments_are_named(folder):
     model = make(folder)
     image, condition, _ = inputs()

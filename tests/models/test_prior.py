@@ -278,6 +278,28 @@ def test_clip_tokenizer_as_stable_diffusion_has_it(modules, tmp_path):
     torch.testing.assert_close(prior.encode_text(["dog"]), truth.detach())
 
 
+def test_empty_prompt_first_asked_in_inference_mode_serves_training(folder):
+    """As a sanity check before training does."""
+    prior = Prior(str(folder)).load()
+    with torch.inference_mode():
+        prior.null_context()
+    weight = torch.randn(24, 3, requires_grad=True)
+    (prior.null_context() @ weight).sum().backward()
+    assert weight.grad is not None and weight.grad.any()
+
+
+def test_another_default_device_does_not_matter(folder):
+    """Lightning makes the GPU the default device while a model is configured."""
+    truth = Prior(str(folder)).load()
+    with torch.device("meta"):
+        prior = Prior(str(folder)).load()
+        null, text = prior.null_context(), prior.encode_text(["left eye"])
+    assert not any(t.is_meta for t in prior.state_dict().values())
+    assert prior.fingerprint() == truth.fingerprint()
+    torch.testing.assert_close(null, truth.null_context())
+    torch.testing.assert_close(text, truth.encode_text(["left eye"]))
+
+
 def test_using_it_before_loading():
     with pytest.raises(RuntimeError, match=r"load\(\)"):
         Prior().encode_image(torch.zeros(1, 3, 8, 8))

@@ -8,20 +8,8 @@ from functools import cache
 import cv2
 import numpy as np
 
-from genloc.data.zoo.animal import (
-    BELLY,
-    COAT,
-    DARK,
-    EAR,
-    EYE,
-    FACE,
-    HORN,
-    LEG,
-    MANE,
-    PAW,
-    TAIL,
-    Animal,
-)
+from genloc.data.zoo.animal import Animal
+from genloc.data.zoo.capsules import BELLY, COAT, DARK, EAR, EYE, FACE, HORN, LEG, MANE, PAW, TAIL
 from genloc.data.zoo.render import Buffers, Camera
 
 PATTERNS = (
@@ -128,7 +116,9 @@ def draw_coat(animal: Animal, rng: np.random.Generator) -> Coat:
     )
 
 
-def _pattern_weight(coat: Coat, material: np.ndarray, place: np.ndarray, along: np.ndarray, rise: np.ndarray) -> np.ndarray:  # fmt: skip
+def _pattern_weight(
+    coat: Coat, material: np.ndarray, place: np.ndarray, along: np.ndarray, rise: np.ndarray
+) -> np.ndarray:
     """How much of the second colour each of n pixels has, 0..1.
 
     place [n,3]: position in world units; along [n]: place along the part; rise [n]: world z of the normal.
@@ -170,8 +160,15 @@ def _pattern_weight(coat: Coat, material: np.ndarray, place: np.ndarray, along: 
     return zero
 
 
-def shade(animal: Animal, coat: Coat, buffers: Buffers, camera: Camera, sun: np.ndarray, light: dict[str, float],
-          flat: bool = False) -> np.ndarray:  # fmt: skip
+def shade(
+    animal: Animal,
+    coat: Coat,
+    buffers: Buffers,
+    camera: Camera,
+    sun: np.ndarray,
+    light: dict[str, float],
+    flat: bool = False,
+) -> np.ndarray:
     """RGB [size,size,3] float32 0..1 of the animal's surface, zero elsewhere.
 
     Args:

@@ -72,7 +72,9 @@ def _edges(buffers: Buffers, scale: float) -> np.ndarray:
     return cv2.GaussianBlur(np.clip(jump / (0.35 * scale), 0, 1), (0, 0), 0.7)
 
 
-def _label(animal: Animal, camera: Camera, buffers: Buffers, hidden: np.ndarray, facts: dict[str, str]) -> Labelled | None:  # fmt: skip
+def _label(
+    animal: Animal, camera: Camera, buffers: Buffers, hidden: np.ndarray, facts: dict[str, str]
+) -> Labelled | None:
     size = buffers.part.shape[0]
     xy, depth, factor = camera.project(animal.joints)
     keypoints = np.zeros((17, 3), np.float64)
@@ -114,8 +116,14 @@ def _facts(animal: Animal, coat: Coat, camera: Camera, elevation: float) -> dict
     }
 
 
-def draw_picture(category_id: int, rng: np.random.Generator, *, size: int = 256, style: str = "photo",
-                 companions: float = 0.12) -> Picture:  # fmt: skip
+def draw_picture(
+    category_id: int,
+    rng: np.random.Generator,
+    *,
+    size: int = 256,
+    style: str = "photo",
+    companions: float = 0.12,
+) -> Picture:
     """Draw one picture of a species.
 
     Args:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from genloc.data.zoo.animal import Capsules
+from genloc.data.zoo.capsules import Capsules
 
 
 @dataclass(frozen=True)

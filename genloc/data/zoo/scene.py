@@ -45,8 +45,14 @@ def _jitter(
     )
 
 
-def background(rng: np.random.Generator, size: int, ground: str, elevation: float, camouflage: np.ndarray | None,
-               clutter: int) -> tuple[np.ndarray, float]:  # fmt: skip
+def background(
+    rng: np.random.Generator,
+    size: int,
+    ground: str,
+    elevation: float,
+    camouflage: np.ndarray | None,
+    clutter: int,
+) -> tuple[np.ndarray, float]:
     """Ground, what is behind it, and clutter.
 
     Args:
@@ -103,8 +109,15 @@ def background(rng: np.random.Generator, size: int, ground: str, elevation: floa
     return image, horizon
 
 
-def _stick(rng: np.random.Generator, image: np.ndarray, mask: np.ndarray | None, camouflage: np.ndarray | None,
-           *, behind: bool, horizon: int) -> None:  # fmt: skip
+def _stick(
+    rng: np.random.Generator,
+    image: np.ndarray,
+    mask: np.ndarray | None,
+    camouflage: np.ndarray | None,
+    *,
+    behind: bool,
+    horizon: int,
+) -> None:
     """A branch, post or trunk: bent, tapered and shaded much as a limb is."""
     size = image.shape[0]
     colour = _jitter(

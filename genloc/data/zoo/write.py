@@ -142,8 +142,9 @@ def write_zoo(
     return _write_annotations(out, jobs, results, per_species, size, seed, style)
 
 
-def _write_annotations(out: Path, jobs: list, results: list, per_species: int, size: int, seed: int,
-                       style: str) -> dict[str, Path]:  # fmt: skip
+def _write_annotations(
+    out: Path, jobs: list, results: list, per_species: int, size: int, seed: int, style: str
+) -> dict[str, Path]:
     categories = [
         {
             "id": n + 1,

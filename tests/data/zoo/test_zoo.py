@@ -94,7 +94,7 @@ def test_split_of_covers_each_species(per_species: int) -> None:
     assert abs(splits.count("train") - 0.7 * per_species) <= 1.1
 
 
-@pytest.mark.parametrize("yaw, near, nose_side", [(90, LEFT, -1), (270, RIGHT, 1)])
+@pytest.mark.parametrize(("yaw", "near", "nose_side"), [(90, LEFT, -1), (270, RIGHT, 1)])
 def test_the_near_side_is_the_side_the_camera_stands_on(
     yaw: int, near: list[int], nose_side: int
 ) -> None:
@@ -120,7 +120,7 @@ def test_from_the_front_the_left_is_on_the_right_of_the_picture() -> None:
 
 def test_a_capsule_is_the_union_of_its_spheres() -> None:
     """The closed form of the renderer against brute force over 2,000 spheres."""
-    from genloc.data.zoo.animal import Capsules
+    from genloc.data.zoo.capsules import Capsules
 
     capsules = Capsules()
     capsules.add(np.array([0.1, -0.5, 0.2]), np.array([0.9, 0.6, 0.7]), 0.3, 0.3)

@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from genloc import __version__
+from genloc.cli import COMMANDS, main
+from tests.make_coco import write_coco
+
+
+def test_the_overview_lists_every_command(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    for name, command in COMMANDS.items():
+        assert f"  {name} " in shown
+        assert command.__doc__
+        assert command.__doc__ in shown
+    assert main(["--version"]) == 0
+    assert __version__ in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["evaluate", "--help"], ["zoo", "--help"]])
+def test_help_comes_in_under_a_second_without_torch(repository: Path, arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom genloc.cli import main\n"
+        f"try:\n    main({arguments!r})\nexcept SystemExit as end:\n    assert not end.code\n"
+        "heavy = {'torch', 'lightning', 'diffusers', 'cv2', 'numpy'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True
+    )
+    took = time.monotonic() - began
+    assert done.returncode == 0, done.stderr
+    assert "usage" in done.stdout
+    assert took < 1
+
+
+def test_an_unknown_command_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["tarin"]) == 2
+    error = capsys.readouterr().err
+    assert "'tarin'" in error
+    assert "fit, validate, test" in error
+
+
+def test_our_errors_are_a_line_and_others_keep_their_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", "none.json", "none.json", "--skeleton", "zebra"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("genloc evaluate: ")
+    assert "zebra" in error
+    assert "Traceback" not in error
+
+    def broken(arguments: object) -> None:
+        json.loads("{")  # a ValueError that the package did not raise
+
+    monkeypatch.setitem(COMMANDS, "evaluate", broken)
+    with pytest.raises(ValueError, match="Expecting"):
+        main(["evaluate"])
+
+
+def test_a_traceback_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENLOC_TRACEBACK", "1")
+    with pytest.raises((ValueError, FileNotFoundError)):
+        main(["evaluate", "none.json", "none.json", "--skeleton", "zebra"])
+
+
+def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(COMMANDS, "zoo", interrupted)
+    assert main(["zoo"]) == 130
+
+
+def test_evaluate_scores_the_truth_as_perfect_and_writes_the_table(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = write_coco(tmp_path, images=6)
+    results = [
+        {
+            "image_id": a["image_id"],
+            "category_id": a["category_id"],
+            "keypoints": a["keypoints"],
+            "score": 1.0,
+            "annotation_id": a["id"],
+        }
+        for a in json.loads(truth.read_text())["annotations"]
+    ]
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    arguments = ["evaluate", str(tmp_path / "results.json"), str(truth), "--skeleton", "ap10k"]
+    assert main([*arguments, "--sigmas", "ap10k-legacy", "--out", str(tmp_path / "t.md")]) == 0
+    assert "100.0" in capsys.readouterr().out
+    written = (tmp_path / "t.md").read_text()
+    assert "| results | 100.0 |" in written
+    assert "ap10k-legacy" in written
+
+
+@pytest.mark.slow
+def test_zoo_draws_a_set_that_is_the_same_again(tmp_path: Path) -> None:
+    for out in ("a", "b"):
+        arguments = ["zoo", str(tmp_path / out), "--per-species", "3", "--size", "64"]
+        assert main([*arguments, "--workers", "1" if out == "a" else "2"]) == 0
+    first = sorted(path for path in (tmp_path / "a").rglob("*") if path.is_file())
+    assert len(first) == 3 + 3 * 54
+    for path in first:
+        other = tmp_path / "b" / path.relative_to(tmp_path / "a")
+        assert path.read_bytes() == other.read_bytes()

@@ -1,0 +1,125 @@
+"""Every shipped configuration trains and is scored, on sets of a few pixels in the layout it names."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from genloc.cli import main
+from genloc.skeleton import ANIMALPOSE, COCO, Skeleton
+from tests.make_coco import write_coco
+from tests.make_prior import write_folder
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+PRIOR = "model.model.init_args.prior.init_args.source"
+
+
+def split(root: Path, file: str, images: str, skeleton: Skeleton, prefix: str = "") -> None:
+    """A set whose json is `root/file` and whose pictures are in `root/images`."""
+
+    def rename(content: dict[str, Any]) -> None:
+        for image in content["images"]:
+            image["file_name"] = prefix + image["file_name"]
+
+    (root / file).parent.mkdir(parents=True, exist_ok=True)
+    write_coco(root, images=4, skeleton=skeleton, name=file, change=rename)
+    (root / images).parent.mkdir(parents=True, exist_ok=True)
+    if images != "images" and not (root / images).exists():
+        (root / images).symlink_to(root / "images", target_is_directory=True)
+
+
+def ap10k(root: Path) -> None:
+    from genloc.skeleton import AP10K
+
+    for part in ("train", "val", "test"):
+        split(root, f"annotations/ap10k-{part}-split1.json", "data", AP10K)
+
+
+def coco(root: Path) -> None:
+    for part in ("train2017", "val2017"):
+        split(root, f"annotations/person_keypoints_{part}.json", part, COCO)
+
+
+def human_art(root: Path) -> None:
+    coco(root / "coco")
+    file = "HumanArt/annotations/validation_humanart.json"
+    split(root, file, "HumanArt/images", COCO, prefix="HumanArt/images/")
+
+
+def animalpose(root: Path) -> None:
+    split(root, "annotations/coco_keypoints.json", "images", ANIMALPOSE, prefix="images/")
+    shots = {"5": {"dog": [101]}, "20": {"dog": [101]}, "40": {"dog": [101, 102]}}
+    (root / "annotations" / "few_shot.json").write_text(json.dumps({"shots": shots}))
+    (root / "annotations" / "splits.json").write_text(json.dumps({"test": [3, 4]}))
+
+
+LAYOUTS: dict[str, Callable[[Path], None]] = {
+    "quickstart": ap10k,
+    "zoo": ap10k,
+    "ap10k": ap10k,
+    "coco": coco,
+    "human_art": human_art,
+    "animalpose": animalpose,
+}
+
+
+@pytest.fixture(scope="module")
+def prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_folder(tmp_path_factory.mktemp("prior"))
+
+
+def small(root: Path, prior: Path, runs: Path) -> list[str]:
+    """What makes any configuration a matter of a second."""
+    return [
+        *("--data.root", str(root), f"--{PRIOR}", str(prior), "--runs", str(runs)),
+        *("--data.crop_size", "64", "--data.num_workers", "0", "--trainer.accelerator", "cpu"),
+        *("--trainer.fast_dev_run", "true", "--trainer.enable_progress_bar", "false"),
+    ]
+
+
+def test_every_configuration_has_a_layout_here() -> None:
+    assert {path.stem for path in CONFIGS.glob("*.yaml")} == LAYOUTS.keys()
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_configuration_trains_and_is_scored(name: str, prior: Path, tmp_path: Path) -> None:
+    LAYOUTS[name](tmp_path / "data")
+    arguments = ["--config", str(CONFIGS / f"{name}.yaml")]
+    arguments += small(tmp_path / "data", prior, tmp_path / "runs")
+    assert main(["fit", *arguments]) == 0
+    assert main(["test", *arguments, "--ckpt_path", "none"]) == 0
+    assert not list(tmp_path.glob("runs/*/*")), "a trial leaves nothing behind"
+
+
+@pytest.mark.parametrize("overlay", sorted(path.stem for path in CONFIGS.glob("ablation/*.yaml")))
+def test_row_of_table_1_trains_over_a_configuration(
+    overlay: str, prior: Path, tmp_path: Path
+) -> None:
+    ap10k(tmp_path / "data")
+    row = CONFIGS / "ablation" / f"{overlay}.yaml"
+    assert len(row.read_text().splitlines()) <= 8
+    arguments = ["--config", str(CONFIGS / "zoo.yaml"), "--config", str(row)]
+    assert main(["fit", *arguments, *small(tmp_path / "data", prior, tmp_path / "runs")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs"),
+    [("ap10k", 100), ("coco", 14), ("human_art", 14), ("ablation/ten_epochs", 10)],
+)
+def test_the_paper_s_recipe_is_in_its_configurations(name: str, epochs: int) -> None:
+    import yaml
+
+    given = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
+    assert given["trainer"]["max_epochs"] == epochs
+    if name.startswith("ablation"):
+        return
+    assert given["data"]["effective_batch"] == 200
+    assert given["data"]["crop_size"] == 512
+    model = given["model"]
+    assert (model["lr_condition"], model["lr_lora"]) == (1e-2, 1e-3)
+    assert model["model"]["init_args"]["lora"] == {"preset": "cross", "rank": 16, "alpha": 16}
+    assert model["flip_test"] is True

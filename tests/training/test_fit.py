@@ -1,0 +1,222 @@
+"""`genloc fit` on a small world: what learns, what stays, what is refused."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from genloc.cli import main
+from tests.make_coco import write_coco
+from tests.training.conftest import World
+
+RIVAL = (
+    '--model.model={"class_path": "tests.training.rival.Rival"}',
+    "--model.condition=null",
+    '--model.loss={"class_path": "genloc.losses.HeatmapMSE"}',
+)
+
+
+def checkpoint(runs: Path, name: str = "last", run: str = "small") -> dict[str, Any]:
+    return torch.load(runs / run / "checkpoints" / f"{name}.ckpt", weights_only=True)
+
+
+def fit(world: World, runs: Path, *more: str, epochs: int = 1) -> int:
+    return main(world.arguments("fit", runs, "--trainer.max_epochs", str(epochs), *more))
+
+
+@pytest.fixture(scope="module")
+def run(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    runs = tmp_path_factory.mktemp("runs")
+    assert fit(world, runs, epochs=2) == 0
+    return runs
+
+
+def test_a_run_leaves_its_files(run: Path) -> None:
+    folder = run / "small"
+    for name in (
+        "config.yaml",
+        "checkpoints/best.ckpt",
+        "checkpoints/last.ckpt",
+        "logs/metrics.csv",
+        "logs/overlays-val.png",
+        "adapter/genloc.yaml",
+    ):
+        assert (folder / name).stat().st_size > 0, name
+    assert list((folder / "logs").glob("events.out.tfevents.*"))
+    with (folder / "logs" / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["step"] for row in rows if row["val/AP"]] == ["2", "5"]
+    assert not list(folder.rglob("*.part"))
+
+
+def test_checkpoints_hold_what_learns_and_nothing_else(run: Path) -> None:
+    state = checkpoint(run)["state_dict"]
+    assert "condition.weight" in state
+    assert all(name == "condition.weight" or ".lora_" in name for name in state)
+    assert (run / "small" / "checkpoints" / "last.ckpt").stat().st_size < 400_000
+    moved = [name for name, value in state.items() if "lora_B" in name and value.abs().max() > 0]
+    assert moved
+
+
+def test_test_writes_numbers_table_results_and_pictures(
+    world: World, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(world.arguments("test", run)) == 0
+    printed = capsys.readouterr().out
+    assert "mean pose" in printed
+    assert "flip test: off; decoding: centroid" in printed
+    numbers = json.loads((run / "small" / "metrics.json").read_text())["test"]
+    assert numbers["instances"] == 5
+    assert 0 <= numbers["AP"] <= 1
+    assert 0 < numbers["mean_pose"]["PCK@0.1"] <= 1
+    assert numbers["mean_pose"]["of"] == "the training set"
+    assert (run / "small" / "overlays.png").is_file()
+
+    # the results file scores the same for anybody
+    results, truth = run / "small" / "results-test.json", world.folder / "val.json"
+    assert len(json.loads(results.read_text())) == 5
+    assert main(["evaluate", str(results), str(truth), "--skeleton", "ap10k"]) == 0
+    assert f"{100 * numbers['PCK@0.1']:.1f}" in capsys.readouterr().out
+
+
+def test_validate_adds_to_the_numbers_and_flips_when_asked(world: World, run: Path) -> None:
+    assert main(world.arguments("test", run, "--ckpt_path", "last")) == 0
+    assert main(world.arguments("validate", run, "--model.flip_test", "true")) == 0
+    numbers = json.loads((run / "small" / "metrics.json").read_text())
+    assert numbers.keys() == {"test", "val"}
+    assert "flip test: on; decoding: centroid" in numbers["val"]["protocol"]
+    assert numbers["val"]["PCK@0.1"] != numbers["test"]["PCK@0.1"]
+
+
+@pytest.mark.parametrize("loss", ["HEL", "HeatmapMSE"])
+def test_one_batch_of_8_equals_four_of_2(world: World, tmp_path: Path, loss: str) -> None:
+    more = ("--pictures.count", "0", f"--model.loss=genloc.losses.{loss}")
+    assert fit(world, tmp_path / "a", *more, "--data.batch_size", "8") == 0
+    assert fit(world, tmp_path / "b", *more, "--data.batch_size", "2") == 0
+    whole, parts = (checkpoint(tmp_path / run) for run in "ab")
+    assert whole["position"] == parts["position"]
+    for name, value in whole["state_dict"].items():
+        torch.testing.assert_close(parts["state_dict"][name], value, rtol=1e-3, atol=2e-5, msg=name)
+
+
+def test_a_localizer_without_conditions_trains_and_is_scored(world: World, tmp_path: Path) -> None:
+    assert fit(world, tmp_path, *RIVAL, "--model.lr", "0.01") == 0
+    state = checkpoint(tmp_path)["state_dict"]
+    # its normalisation's statistics are part of what was learned
+    assert state["model.layers.1.num_batches_tracked"] == 11
+    assert state["model.layers.1.running_mean"].abs().max() > 0
+    assert not (tmp_path / "small" / "adapter").exists()
+    assert main(world.arguments("test", tmp_path, *RIVAL)) == 0
+    assert main(world.arguments("fit", tmp_path, *RIVAL, "--ckpt_path", "last")) == 0
+    assert checkpoint(tmp_path)["position"]["epoch"] == 3
+
+
+def test_noise_depends_on_seed_epoch_and_crop_alone(world: World, tmp_path: Path) -> None:
+    noisy = (
+        *("--model.model.init_args.noise", "true", "--model.model.init_args.timestep", "21"),
+        *("--pictures.count", "0", "--data.augmentation", "null"),
+    )
+    assert fit(world, tmp_path / "a", *noisy, "--data.num_workers", "2") == 0
+    assert fit(world, tmp_path / "b", *noisy) == 0
+    assert fit(world, tmp_path / "c", *noisy, "--model.seed", "1") == 0
+    one, same, other = (checkpoint(tmp_path / run)["state_dict"] for run in "abc")
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert not torch.equal(one["condition.weight"], other["condition.weight"])
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (("--model.skeleton", "coco"), "data.skeleton is 'ap10k'"),
+        (("--model.skeleton", "${..data.skelton}"), "..data.skelton"),
+        (("--ckpt_path", "last"), "there is no"),
+        (("--data.train", "null"), "data.train: fit needs it"),
+        (("--data.train.annotations", "none.json"), "data.train.annotations: no file"),
+        (("--data.train.images", "pictures"), "pictures"),
+        (("--data.train.image_ids", "list.json"), "no file"),
+        (("--data.skeleton", "animalpose"), "left_front_elbow"),
+        (("--trainer.accumulate_grad_batches", "2"), "data.effective_batch"),
+        (("--model.condition", "null"), "must be told what to look for"),
+        ((*RIVAL[:1], *RIVAL[2:]), "give model.condition null"),
+        (RIVAL[:2], "use genloc.losses.HeatmapMSE"),
+        (("--model.schedule", "cosine", "--trainer.max_epochs", "-1"), "cosine needs an end"),
+        (("--checkpoints.every_n_steps", "0"), "every_n_steps must be at least 1"),
+        (
+            (
+                *("--model.model.init_args.lora", "null"),
+                '--model.condition={"class_path": "tests.training.test_fit.Fixed"}',
+            ),
+            "nothing is trainable",
+        ),
+    ],
+)
+def test_a_run_that_cannot_work_is_refused_in_a_sentence(
+    world: World,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    more: tuple[str, ...],
+    message: str,
+) -> None:
+    assert fit(world, tmp_path, *more) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert not (tmp_path / "small" / "checkpoints").exists()
+
+
+class Fixed(torch.nn.Module):
+    """Conditions that do not learn."""
+
+    def forward(self) -> torch.Tensor:
+        return torch.zeros(1, 17, 24)
+
+
+def test_a_set_without_visible_keypoints_is_refused(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def hide(content: dict[str, Any]) -> None:
+        for annotation in content["annotations"]:
+            annotation["keypoints"] = [0] * 51
+
+    write_coco(tmp_path, images=2, change=hide)
+    root = ("--data.root", str(tmp_path), "--data.train.annotations", "annotations.json")
+    assert fit(world, tmp_path / "runs", *root) == 2
+    assert "no instance with a box and a labelled keypoint" in capsys.readouterr().err
+
+
+def test_an_earlier_run_is_not_overwritten_unless_asked(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit(world, tmp_path, "--pictures.count", "0") == 0
+    (tmp_path / "small" / "mine.txt").write_text("kept")
+    before = checkpoint(tmp_path)
+    assert fit(world, tmp_path) == 2
+    assert "--ckpt_path last" in capsys.readouterr().err
+    assert fit(world, tmp_path, "--overwrite", "--model.seed", "3") == 0
+    after = checkpoint(tmp_path)
+    assert not torch.equal(
+        before["state_dict"]["condition.weight"], after["state_dict"]["condition.weight"]
+    )
+    assert (tmp_path / "small" / "mine.txt").read_text() == "kept"
+
+
+def test_a_run_goes_on_with_its_own_data_and_model_only(
+    world: World, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    last = ("--ckpt_path", str(run / "small" / "checkpoints" / "last.ckpt"))
+    for more, message in [
+        (("--data.effective_batch", "4"), "goes on with the same data"),
+        (("--model.model.init_args.lora.rank", "4"), "the checkpoint has"),
+        (("--model.model.init_args.lora", "null"), "unknown"),
+        (("--model.model.init_args.prior.init_args.unet_seed", "1"), "weights of the prior"),
+    ]:
+        assert fit(world, tmp_path, *last, *more) == 2
+        assert message in capsys.readouterr().err
+    (tmp_path / "broken.ckpt").write_bytes(b"not a checkpoint")
+    assert fit(world, tmp_path, "--ckpt_path", str(tmp_path / "broken.ckpt")) == 2
+    assert "cannot be read as a checkpoint" in capsys.readouterr().err

@@ -1,0 +1,1 @@
+"""The stages of `train_tiny_prior.py`, one a file."""
