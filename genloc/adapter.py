@@ -12,7 +12,6 @@ tensors that do not fit, or loads nothing. Nothing is ever unpickled.
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import hashlib
 import json
@@ -45,7 +44,7 @@ SWITCHES = ("context", "read_out", "layers", "timestep", "noise")
 
 
 class AdapterError(ValueError):
-    """A folder that is not a whole adapter, or not one of this prior or skeleton."""
+    """A folder that is not a whole adapter, or not one of this prior."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,9 +87,7 @@ def save_adapter(
     if not model.layer_names:
         raise ValueError("model has no weights yet: call load() first")
     if model.train_unet:
-        raise ValueError(
-            "model was made with train_unet=True: its weights do not fit in an adapter"
-        )
+        raise ValueError("model has train_unet=True: its weights do not fit in an adapter")
     prior = model.prior
     weight = condition.weight
     shape = (skeleton.num_keypoints, prior.condition_channels)
@@ -157,8 +154,7 @@ def load_adapter(folder: str | Path, prior: Prior | str | None = None) -> Adapte
         )
     model = _checked(folder, "model", lambda: GenLoc(prior, **switches))
     model.load()
-    init = facts.get("condition", {}).get("init", "normal")
-    condition = _checked(folder, "condition.init", lambda: LearnedCondition(init))
+    condition = _checked(folder, "condition", lambda: LearnedCondition(**facts["condition"]))
     shape = (skeleton.num_keypoints, prior.condition_channels)
     found = _read_tensors(folder, CONDITION_FILE, {"weight": shape}, facts)
     condition.weight = torch.nn.Parameter(found["weight"])
@@ -206,9 +202,9 @@ def _read_facts(folder: Path) -> dict[str, Any]:
         facts = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise AdapterError(f"{file} is not yaml: {error}") from error
-    wanted = {"format", "prior", "model", "skeleton", "recipe", "metrics", "files"}
-    if not isinstance(facts, dict) or not wanted <= facts.keys():
-        lacking = sorted(wanted - facts.keys()) if isinstance(facts, dict) else sorted(wanted)
+    wanted = {"format", "prior", "model", "condition", "skeleton", "recipe", "metrics", "files"}
+    lacking = sorted(wanted - facts.keys()) if isinstance(facts, dict) else sorted(wanted)
+    if lacking:
         raise AdapterError(f"{file} lacks {lacking}: not a whole {FACTS_FILE}")
     if facts["format"] != FORMAT:
         raise AdapterError(
@@ -216,9 +212,8 @@ def _read_facts(folder: Path) -> dict[str, Any]:
             f"is genloc {__version__}, which reads format {FORMAT}"
         )
     for part, names in (("prior", ("source", "fingerprint")), ("model", SWITCHES), ("files", ())):
-        value = facts[part]
-        if not isinstance(value, dict) or any(name not in value for name in names):
-            raise AdapterError(f"{file}: {part} must hold {list(names)}, got {value!r}")
+        if not isinstance(facts[part], dict) or not facts[part].keys() >= set(names):
+            raise AdapterError(f"{file}: {part} must hold {list(names)}, got {facts[part]!r}")
     return facts
 
 
@@ -256,14 +251,11 @@ def _read_tensors(
 
 
 def _skeleton(facts: dict[str, Any]) -> Skeleton:
-    def rows(name: str) -> tuple[tuple[int, int], ...]:
-        return tuple((int(a), int(b)) for a, b in facts[name])
-
     return Skeleton(
         name=str(facts["name"]),
         keypoints=tuple(str(name) for name in facts["keypoints"]),
-        edges=rows("edges"),
-        flip_pairs=rows("flip_pairs"),
+        edges=tuple((int(a), int(b)) for a, b in facts["edges"]),
+        flip_pairs=tuple((int(a), int(b)) for a, b in facts["flip_pairs"]),
         sigmas=tuple(float(sigma) for sigma in facts["sigmas"]),
         upper_body=tuple(int(index) for index in facts["upper_body"]),
     )
@@ -294,27 +286,21 @@ def _plain(facts: dict[str, Any]) -> dict[str, Any]:
 def _card(facts: dict[str, Any]) -> str:
     """The model card: front matter as the hub reads it, results with their protocol, how to use it."""
     source, names = facts["prior"]["source"], facts["skeleton"]["keypoints"]
-    head: dict[str, Any] = {
-        "library_name": "genloc",
-        "tags": ["keypoint-detection", "lora", "diffusers"],
-    }
+    head = {"library_name": "genloc", "tags": ["keypoint-detection", "lora", "diffusers"]}
     if source.count("/") == 1 and not source.startswith((".", "~", "/")):
         head["base_model"] = source
     note = " The tiny prior knows only GenLoc's built-in zoo of drawn animals."
-    return Template((ASSETS / "adapter_card.md").read_text()).substitute(
-        head=yaml.safe_dump(head, sort_keys=False),
-        skeleton=facts["skeleton"]["name"],
-        count=len(names),
-        names=", ".join(names),
-        source=source,
-        fingerprint=facts["prior"]["fingerprint"],
-        note=note if source == "tiny" else "",
-        version=facts["genloc"],
-        **{
-            part: "\n".join(f"| {name} | {value} |" for name, value in _rows(facts[part]))
-            for part in ("metrics", "recipe", "model")
-        },
-    )
+    words = {
+        "head": yaml.safe_dump(head, sort_keys=False),
+        "skeleton": facts["skeleton"]["name"],
+        "names": ", ".join(names),
+        "note": note if source == "tiny" else "",
+        "version": facts["genloc"],
+    }
+    for part in ("metrics", "recipe", "model"):
+        words[part] = "\n".join(f"| {name} | {value} |" for name, value in _rows(facts[part]))
+    card = Template((ASSETS / "adapter_card.md").read_text(encoding="utf-8"))
+    return card.substitute(facts["prior"], count=len(names), **words)
 
 
 def _rows(values: Mapping[str, Any], start: str = "") -> list[tuple[str, str]]:
@@ -341,5 +327,4 @@ def _write_all(folder: Path, files: dict[str, bytes]) -> None:
             os.replace(beside[name], folder / name)
     finally:
         for path in beside.values():
-            with contextlib.suppress(FileNotFoundError):
-                path.unlink()
+            path.unlink(missing_ok=True)

@@ -101,6 +101,7 @@ def localize(
     crop_size: int,
     skeleton: Skeleton,
     decoding: Decoding = "centroid",
+    score: Literal["mass", "peak"] = "mass",
     box_scores: Tensor | None = None,
     keep_heatmaps: bool = False,
 ) -> Keypoints:
@@ -113,6 +114,7 @@ def localize(
         crop_size: S, the side of the crops in pixels.
         skeleton: what the K maps are.
         decoding: how a map becomes a point; see `genloc.codecs.heatmap.decode`.
+        score: what a keypoint's score is; the model's own `score` where it has one.
         box_scores: [B]; ones when left out, as for ground-truth boxes.
         keep_heatmaps: keep the maps in the result, for pictures.
 
@@ -124,7 +126,7 @@ def localize(
             f"maps: the model gives {maps.shape[1]} maps but the skeleton {skeleton.name!r} has "
             f"{skeleton.num_keypoints} keypoints"
         )
-    cells, scores = decode(maps, method=decoding)
+    cells, scores = decode(maps, method=decoding, score=score)
     crop_xy = to_pixels(cells, crop_size / maps.shape[-1]).double()
     affine = to_image.to(crop_xy.device, torch.float64)
     image_xy = crop_xy @ affine[:, :, :2].mT + affine[:, None, :, 2]

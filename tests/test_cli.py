@@ -32,14 +32,16 @@ def test_help_comes_in_under_a_second_without_torch(repository: Path, arguments:
         "heavy = {'torch', 'lightning', 'diffusers', 'cv2', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy"
     )
-    began = time.monotonic()
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True
-    )
-    took = time.monotonic() - began
-    assert done.returncode == 0, done.stderr
-    assert "usage" in done.stdout
-    assert took < 1
+    times = []
+    for _ in range(3):  # the least of three: other work on the machine must not fail this
+        began = time.monotonic()
+        done = subprocess.run(
+            [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True
+        )
+        times.append(time.monotonic() - began)
+        assert done.returncode == 0, done.stderr
+        assert "usage" in done.stdout
+    assert min(times) < 1
 
 
 def test_an_unknown_command_names_the_known_ones(capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 Method = Literal["centroid", "argmax", "quarter"]
+Score = Literal["mass", "peak"]
 
 
 def to_cells(points: Tensor, stride: float) -> Tensor:
@@ -65,6 +66,7 @@ def decode(
     maps: Tensor,  # [B, K, h, w]
     method: Method = "centroid",
     window: int = 5,
+    score: Score = "mass",
 ) -> tuple[Tensor, Tensor]:  # [B, K, 2], [B, K]
     """Read one point and one score out of each map.
 
@@ -82,12 +84,14 @@ def decode(
     Args:
         maps: ``[B, K, h, w]``. Negative values count as 0 in the centre of mass and in the score.
         method: one of the above.
-        window: odd number of cells, for the centre of mass and for the score of every method.
+        window: odd number of cells, for the centre of mass and for the mass as score.
+        score: ``"mass"``, the map's mass in the window (cut at the border), at most 1 for a map that
+            sums to 1; ``"peak"``, its largest value, for maps regressed towards Gaussians of peak 1.
 
     Returns:
-        points ``[B, K, 2]`` in cells, and scores ``[B, K]``: the map's mass in the window (cut at
-        the border), at most 1 for a map that sums to 1. Float32, or float64 for float64 maps. Of
-        equal largest cells the first is taken; NaN in a map gives a NaN point and score.
+        points ``[B, K, 2]`` in cells, and scores ``[B, K]``, at least 0. Float32, or float64 for
+        float64 maps. Of equal largest cells the first is taken; NaN in a map gives a NaN point and
+        score.
 
     Raises:
         ValueError: the argument, what came, what was expected.
@@ -98,9 +102,11 @@ def decode(
         raise ValueError(f"window: expected an odd number of cells, got {window}")
     if method not in ("centroid", "argmax", "quarter"):
         raise ValueError(f'method: expected "centroid", "argmax" or "quarter", got {method!r}')
+    if score not in ("mass", "peak"):
+        raise ValueError(f'score: expected "mass" or "peak", got {score!r}')
     maps = maps.to(torch.float64 if maps.dtype == torch.float64 else torch.float32)
     height, width = maps.shape[-2:]
-    best = maps.flatten(2).argmax(-1)  # [B, K]
+    peaks, best = maps.flatten(2).max(-1)  # [B, K]
     x, y = best % width, best // width
     peak = torch.stack((x, y), -1).to(maps.dtype)
 
@@ -109,7 +115,7 @@ def decode(
     dy = reach[:, None].expand(window, window)
     values, inside = _cells(maps, x, y, dx, dy)
     values = values.clamp_min(0)
-    scores = values.where(inside, 0).sum((-2, -1))
+    scores = values.where(inside, 0).sum((-2, -1)) if score == "mass" else peaks.clamp_min(0)
     spoilt = maps.sum((-2, -1)).isnan()
     scores = scores.masked_fill(spoilt, torch.nan)
     if method == "centroid":

@@ -242,6 +242,7 @@ class KeypointModule(pl.LightningModule):
             crop_size=batch["image"].shape[-1],
             skeleton=skeleton,
             decoding=self.decoding,
+            score=getattr(self.model, "score", "mass"),
             keep_heatmaps=keep_heatmaps,
         )
         assert self.scores is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from typing import Any
@@ -26,7 +27,7 @@ class SignalAt(pl.Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
         self.seen += 1
-        if self.seen == self.batches and not self.in_validation:
+        if self.seen == self.batches and not self.in_validation and trainer.is_global_zero:
             self.send()
 
     def send(self) -> None:
@@ -38,3 +39,12 @@ class SignalAt(pl.Callback):
     def on_validation_batch_start(self, trainer: pl.Trainer, *args: Any) -> None:
         if self.in_validation and self.seen >= self.batches:
             self.send()
+
+
+def signalled(name: str, batches: int, **more: bool) -> str:
+    """The command-line form of a `SignalAt` callback."""
+    callback = {
+        "class_path": "tests.training.signals.SignalAt",
+        "init_args": {"name": name, "batches": batches, **more},
+    }
+    return f"--trainer.callbacks={json.dumps([callback])}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +12,10 @@ import pytest
 import torch
 
 from tests.training.conftest import World
+from tests.training.signals import signalled
 
 
-def fit(world: World, runs: Path, repository: Path, *more: str) -> Path:
+def fit(world: World, runs: Path, repository: Path, *more: str, status: int = 0) -> Path:
     # 22 crops: windows of 9, 9 and 4, the odd ones of which do not divide by two processes
     arguments = world.arguments(
         "fit", runs, "--data.effective_batch", "9", "--trainer.max_epochs", "1", *more
@@ -25,17 +27,19 @@ def fit(world: World, runs: Path, repository: Path, *more: str) -> Path:
         text=True,
         timeout=300,
     )
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == status, done.stderr
     return runs / "small"
+
+
+TWO = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
 
 
 @pytest.mark.slow
 def test_three_steps_end_with_the_weights_and_the_ap_of_one_process(
     world: World, tmp_path: Path, repository: Path
 ) -> None:
-    two = ("--trainer.devices", "2", "--trainer.strategy", "ddp")
     alone = fit(world, tmp_path / "one", repository)
-    together = fit(world, tmp_path / "two", repository, *two)
+    together = fit(world, tmp_path / "two", repository, *TWO)
     files = [run / "checkpoints" / "last.ckpt" for run in (alone, together)]
     expected, got = (torch.load(file, weights_only=True) for file in files)
     assert expected["position"]["global_step"] == got["position"]["global_step"] == 3
@@ -52,3 +56,14 @@ def test_three_steps_end_with_the_weights_and_the_ap_of_one_process(
     # 5 crops on 2 processes: one is evaluated twice and counted once
     for name in ("val/AP", "val/AR", "val/PCK@0.1"):
         assert float(same[name]) == pytest.approx(float(scores[name]), abs=1e-6)
+
+
+@pytest.mark.slow
+def test_a_signal_to_one_process_stops_both_after_the_same_step(
+    world: World, tmp_path: Path, repository: Path
+) -> None:
+    # 22 crops in windows of 9: batch 4 of each process is in the second window, of 3 batches each
+    stop = signalled("SIGTERM", 4)
+    run = fit(world, tmp_path, repository, *TWO, stop, status=128 + signal.SIGTERM)
+    saved = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert saved["position"] == {"epoch": 0, "step": 2, "global_step": 2}

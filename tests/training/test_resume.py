@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from safetensors.torch import load_file
 
 from genloc.cli import main
 from tests.training.conftest import World
+from tests.training.signals import signalled
 
 
 def final_weights(run: Path) -> dict[str, torch.Tensor]:
@@ -37,15 +37,6 @@ def assert_same_run(got: Path, expected: Path) -> None:
     assert (got / "logs" / "metrics.csv").read_text() == (
         expected / "logs" / "metrics.csv"
     ).read_text()
-
-
-def signalled(name: str, batches: int, **more: bool) -> str:
-    """The command-line form of a `SignalAt` callback."""
-    callback = {
-        "class_path": "tests.training.signals.SignalAt",
-        "init_args": {"name": name, "batches": batches, **more},
-    }
-    return f"--trainer.callbacks={json.dumps([callback])}"
 
 
 @pytest.fixture(scope="module")

@@ -62,6 +62,9 @@ def train_vae(work: Path, steps: int, device: str) -> None:
                     + F.l1_loss(a.diff(dim=2), b.diff(dim=2))
                     + F.l1_loss(a.diff(dim=3), b.diff(dim=3))
                 )
+            # Pixels alone are fitted in grey long before they are in colour.
+            a, b = (F.avg_pool2d(x - x.mean(1, keepdim=True), 4) for x in (out, image))
+            loss = loss + 3 * F.l1_loss(a, b)
             loss = loss + 3e-6 * posterior.kl().mean() / 16
             optimiser.zero_grad()
             loss.backward()
@@ -98,8 +101,8 @@ def encode(work: Path, device: str, halves: int) -> None:
             views = np.load(path, mmap_mode="r")
             views = views[of_half(len(views), half)]
             parts = []
-            for i in range(0, len(views), 50):
-                image = to_tensor(views[i : i + 50]).to(device)
+            for i in range(0, len(views), 8):
+                image = to_tensor(views[i : i + 8]).to(device)
                 image = image.contiguous(memory_format=torch.channels_last)
                 parts.append(vae.encode(image).latent_dist.mean)
             latents = (torch.cat(parts) * vae.config.scaling_factor).half().cpu().contiguous()

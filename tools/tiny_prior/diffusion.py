@@ -17,6 +17,7 @@ from diffusers import (
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
+from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -218,5 +219,14 @@ def export(work: Path, out: Path, note: str) -> None:
         requires_safety_checker=False,
     )
     pipe.to(torch.float16).save_pretrained(out, safe_serialization=True)
+    _name_as_published(out / "text_encoder" / "model.safetensors")
     facts = {**count_pictures(work), "steps": saved["step"], "note": note}
     (out / "training.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def _name_as_published(path: Path) -> None:
+    """Give CLIP's weights the prefix of the published files, which every transformers 5 reads."""
+    tensors = load_file(path)
+    prefix = "text_model."
+    named = {k if k.startswith(prefix) else prefix + k: v for k, v in tensors.items()}
+    save_file(named, path, metadata={"format": "pt"})

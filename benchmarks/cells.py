@@ -1,0 +1,297 @@
+"""Contenders trained on the same crops, each at its own best rate: cells that are skipped when done.
+
+A *cell* is one training: (contender, rate, steps, seed). Every rate and number of steps is tried with
+the first seed; the best by AP on val is then trained with the other seeds. Within a cell the best
+weights by AP on val are kept, and those are tested. The loop is the package's own training step
+without Lightning, whose cost per step would show at models this small.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.crops import Crops, short_hash
+from genloc.codecs.heatmap import default_sigma, gaussian_target, to_cells
+from genloc.inference import Decoding, localize
+from genloc.training.optimiser import Schedule, adam, parameter_groups, schedule
+from genloc.training.parts import check_parts
+from genloc.training.resume import trainable_state
+from genloc.training.scores import Scores
+
+
+@dataclass
+class Learner:
+    """An untrained model, ready: weights loaded, conditions built. `reads` says what it is given."""
+
+    model: Any
+    loss: Any
+    condition: Any = None
+    reads: Literal["image", "latent"] = "latent"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """What is compared.
+
+    Args:
+        name: in tables and file names.
+        make: seed -> `Learner` on the CPU.
+        train: what it is trained on.
+        rates: those tried; for LoRA or, without LoRA, for all weights but the conditions.
+        facts: all that its results depend on besides `Recipe`, rate, steps and seed, in plain values.
+    """
+
+    name: str
+    make: Callable[[int], Learner]
+    train: Crops
+    rates: tuple[float, ...]
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What all contenders share. `steps`: numbers of optimiser steps tried, each a whole schedule."""
+
+    batch: int = 16
+    steps: tuple[int, ...] = (1500,)
+    every: int = 250
+    seeds: tuple[int, ...] = (0, 1, 2)
+    schedule: Schedule = "cosine"
+    warmup: int = 50
+    lr_condition: float = 1e-2
+    decoding: Decoding = "centroid"
+    device: str = "cpu"
+
+
+class Benchmark:
+    """Runs the cells of a plan and keeps each result in a file.
+
+    Args:
+        contenders: what is compared.
+        recipe: how.
+        val, test: plain crops (one view).
+        folder: of the cells' files.
+    """
+
+    def __init__(
+        self,
+        contenders: Sequence[Contender],
+        recipe: Recipe,
+        val: Crops,
+        test: Crops,
+        folder: Path,
+    ) -> None:
+        self.contenders = contenders
+        self.recipe = recipe
+        self.val, self.test = val, test
+        self.folder = folder
+        self._seconds: dict[str, float] = {}  # per step, of each contender
+        self._done: dict[str, int] = {}  # cells of each contender in this call
+
+    def run(self) -> dict[str, list[dict[str, Any]]]:
+        """All cells of the plan that have no file yet; contender -> its cells at its best rate, by seed."""
+        first, *others = self.recipe.seeds
+        chosen: dict[str, list[dict[str, Any]]] = {}
+        for contender in self.contenders:
+            tried = [
+                self.cell(contender, rate, steps, first)
+                for steps in self.recipe.steps
+                for rate in contender.rates
+            ]
+            best = max(tried, key=lambda cell: cell["val"]["AP"])
+            again = [self.cell(contender, best["rate"], best["steps"], seed) for seed in others]
+            chosen[contender.name] = [best, *again]
+        return chosen
+
+    def tried(self, contender: Contender) -> list[dict[str, Any]]:
+        """The first seed's cells at every rate and number of steps."""
+        seed = self.recipe.seeds[0]
+        paths = (
+            self._path(contender, r, s, seed) for s in self.recipe.steps for r in contender.rates
+        )
+        return [json.loads(path.read_text()) for path in paths if path.is_file()]
+
+    def cell(self, contender: Contender, rate: float, steps: int, seed: int) -> dict[str, Any]:
+        """The result of one training, from its file where there is one."""
+        path = self._path(contender, rate, steps, seed)
+        if path.is_file():
+            result = json.loads(path.read_text())
+            self._seconds[contender.name] = result["seconds_per_step"]
+            self._done[contender.name] = self._done.get(contender.name, 0) + 1
+            return result
+        result = {"contender": contender.name, "rate": rate, "steps": steps, "seed": seed}
+        result |= self._train(contender, rate, steps, seed)
+        self.folder.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(result, indent=1) + "\n")
+        part.replace(path)
+        self._done[contender.name] = self._done.get(contender.name, 0) + 1
+        return result
+
+    def _path(self, contender: Contender, rate: float, steps: int, seed: int) -> Path:
+        facts = {
+            **contender.facts,
+            "crops": [contender.train.key, self.val.key, self.test.key],
+            "recipe": {
+                name: getattr(self.recipe, name)
+                for name in (
+                    "batch", "every", "schedule", "warmup", "lr_condition", "decoding", "device",
+                )
+            },
+        }  # fmt: skip
+        name = f"{contender.name}-lr{rate:g}-{steps}steps-seed{seed}-{short_hash(facts)}.json"
+        return self.folder / name.replace(" ", "_")
+
+    def _train(self, contender: Contender, rate: float, steps: int, seed: int) -> dict[str, Any]:
+        recipe = self.recipe
+        torch.manual_seed(seed)
+        learner = contender.make(seed)
+        check_parts(learner.model, learner.condition, learner.loss)
+        parts = nn.ModuleDict({"model": learner.model})
+        if learner.condition is not None:
+            parts["condition"] = learner.condition
+        parts.to(recipe.device).train()
+        groups = parameter_groups(
+            learner.model,
+            learner.condition,
+            lr=rate,
+            lr_lora=rate,
+            lr_condition=recipe.lr_condition,
+        )
+        optimiser = adam(groups, 0.0)
+        rates = schedule(optimiser, recipe.schedule, warmup=recipe.warmup, steps=steps)
+        curve: list[dict[str, float]] = []
+        best: dict[str, Any] = {"AP": -1.0}
+        kept: dict[str, Tensor] = {}
+        running, spent, diverged = 0.0, 0.0, False
+        draws = order(len(contender.train), contender.train.views, recipe.batch, seed)
+        for step in range(1, steps + 1):
+            start = time.perf_counter()
+            batch = contender.train.batch(
+                *next(draws), recipe.device, latent=learner.reads == "latent"
+            )
+            loss = batch_loss(learner, batch, contender.train.size)
+            if not math.isfinite(value := loss.item()):
+                diverged = True
+                break
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            if rates is not None:
+                rates.step()
+            running = value if step == 1 else 0.98 * running + 0.02 * value
+            spent += time.perf_counter() - start
+            self._seconds[contender.name] = spent / step
+            if step % recipe.every == 0 or step == steps:
+                scores = evaluate(learner, self.val, recipe)
+                curve.append({"step": step, "loss": running, "AP": scores["AP"]})
+                if scores["AP"] > best["AP"]:
+                    best = {**scores, "step": step}
+                    kept = {name: v.clone() for name, v in trainable_state(parts).items()}
+                left = self._time_left(contender, steps - step)
+                print(
+                    f"{contender.name} lr {rate:g} seed {seed}: step {step}/{steps} loss {running:.3f} "
+                    f"val AP {100 * scores['AP']:.1f} | {1000 * spent / step:.0f} ms a step, "
+                    f"{left / 60:.0f} min left in all",
+                    flush=True,
+                )
+        parts.load_state_dict(kept, strict=False)
+        nothing = dict.fromkeys(("AP", "AP50", "AP75", "AR", "AP pooled", "PCK@0.1"), 0.0)
+        return {
+            "val": best if kept else nothing | {"step": 0},
+            "test": evaluate(learner, self.test, recipe) if kept else nothing,
+            "diverged": diverged,
+            "crops_seen": steps * recipe.batch,
+            "seconds_per_step": self._seconds.get(contender.name, 0.0),
+            "learning": sum(p.numel() for g in groups for p in g["params"]),
+            "curve": curve,
+            "facts": contender.facts,
+        }
+
+    def _time_left(self, now: Contender, rest: int) -> float:
+        """Seconds until the plan is done, by the measured time of a step of each contender."""
+        mean = sum(self._seconds.values()) / len(self._seconds)
+        total = rest * self._seconds[now.name]
+        for contender in self.contenders:
+            cells = len(contender.rates) * len(self.recipe.steps) + len(self.recipe.seeds) - 1
+            done = self._done.get(contender.name, 0) + (contender is now)
+            if not done:  # not begun in this call: what is on disk from an earlier one
+                done = len(self.tried(contender))
+            steps = sum(self.recipe.steps) / len(self.recipe.steps)
+            total += (cells - done) * steps * self._seconds.get(contender.name, mean)
+        return total
+
+
+def order(count: int, views: int, batch: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Endless batches (instances, views): every epoch a permutation, every instance its next view."""
+    offset = np.random.default_rng([seed, 1]).integers(views, size=count)
+    items, turns = np.empty(0, np.int64), np.empty(0, np.int64)
+    epoch = 0
+    while True:
+        while len(items) < batch:
+            drawn = np.random.default_rng([seed, 0, epoch]).permutation(count)
+            items = np.concatenate([items, drawn])
+            turns = np.concatenate([turns, (offset[drawn] + epoch) % views])
+            epoch += 1
+        yield items[:batch], turns[:batch]
+        items, turns = items[batch:], turns[batch:]
+
+
+def given(learner: Learner, batch: dict[str, Tensor]) -> tuple[tuple, dict[str, Tensor]]:
+    """Arguments of a model for a batch."""
+    condition = () if learner.condition is None else (learner.condition(),)
+    if learner.reads == "latent":
+        return (None, *condition), {"latent": batch["latent"]}
+    return (batch["image"], *condition), {}
+
+
+def batch_loss(learner: Learner, batch: dict[str, Tensor], size: int) -> Tensor:
+    """The loss of `KeypointModule` for a batch of crops of `size` pixels."""
+    positional, named = given(learner, batch)
+    if learner.loss.needs == "log_expectation":
+        h, w = learner.model.map_size(torch.empty(0, 3, size, size))
+        cells = to_cells(batch["points"], size / w)
+        value = learner.model.log_expectation(*positional, cells, default_sigma(h), **named)
+        return learner.loss(value, batch["visible"])
+    maps = learner.model(*positional, **named)
+    h, w = maps.shape[-2:]
+    target = gaussian_target(to_cells(batch["points"], size / w), (h, w), default_sigma(h))
+    return learner.loss(maps, target, batch["visible"])
+
+
+@torch.no_grad()
+def evaluate(learner: Learner, crops: Crops, recipe: Recipe) -> dict[str, float]:
+    """AP and its kin on plain crops, 0 to 1."""
+    scores = Scores(crops.source)
+    modules = [m for m in (learner.model, learner.condition) if m is not None]
+    for module in modules:
+        module.eval()
+    for start in range(0, len(crops), 64):
+        items = np.arange(start, min(start + 64, len(crops)))
+        batch = crops.batch(
+            items, np.zeros_like(items), recipe.device, latent=learner.reads == "latent"
+        )
+        positional, named = given(learner, batch)
+        found = localize(
+            learner.model(*positional, **named),
+            batch["to_image"],
+            batch["box"],
+            crop_size=crops.size,
+            skeleton=crops.source.skeleton,
+            decoding=recipe.decoding,
+            score=getattr(learner.model, "score", "mass"),
+        )
+        scores.add(found, batch)
+    for module in modules:
+        module.train()
+    return {name: value for name, value in scores.compute().items() if not math.isnan(value)}

@@ -1,0 +1,239 @@
+"""What the tiny prior is worth: GenLoc on it against rivals without it, from few labelled pictures.
+
+    genloc zoo data/zoo
+    python -m benchmarks.prior_worth --zoo data/zoo
+
+Five training pictures of each species; every contender sees equally many crops, at its own best rate and
+its own best number of steps, three seeds. Finished cells are kept under `--runs` and skipped by the
+next call; several calls with different `--methods` may run side by side, and a last one with all of them
+writes the table to `benchmarks/results/`.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from benchmarks.cells import Benchmark, Contender, Learner, Recipe
+from benchmarks.crops import Crops, zoo_set
+from benchmarks.report import mean_pose_scores, protocol, spread, table, tuning, write
+from genloc.conditions.learned import LearnedCondition
+from genloc.data.transforms import Augmentation
+from genloc.data.zoo import write_zoo
+from genloc.losses import HEL, HeatmapMSE
+from genloc.models import GenLoc, LoRA, Prior
+from genloc.models.baselines import ConvHead, SimplePose
+from genloc.skeleton import load_skeleton
+
+SMALL = {"depths": (2, 2, 2, 2), "widths": (32, 64, 128, 256), "layer": "basic", "stem": 32, "channels": 64}  # fmt: skip
+SKELETON = load_skeleton("ap10k")
+
+
+@dataclass(frozen=True)
+class Options:
+    """What makes the contenders."""
+
+    prior: str
+    lora: str
+    rank: int
+    context: str
+    init: str
+
+
+def _genloc(options: Options, unet_seed: int | None, whole: bool) -> Learner:
+    lora = None if whole else LoRA(options.lora, options.rank, options.rank)  # type: ignore[arg-type]
+    model = GenLoc(
+        Prior(options.prior, dtype="fp32", unet_seed=unet_seed),
+        context=options.context,  # type: ignore[arg-type]
+        lora=lora,
+        train_unet=whole,
+    ).load()
+    prior = model.prior
+    condition = LearnedCondition(options.init)  # type: ignore[arg-type]
+    condition.build(SKELETON, prior.condition_channels, prior.encode_text)
+    return Learner(model, HEL(), condition)
+
+
+def _conv_head(options: Options, output: str, upsample: int) -> Learner:
+    model = ConvHead(Prior(options.prior, dtype="fp32"), output=output, upsample=upsample)  # type: ignore[arg-type]
+    model.load().build(SKELETON.num_keypoints)
+    return Learner(model, HEL() if output == "softmax" else HeatmapMSE())
+
+
+def _simple_pose() -> Learner:
+    model = SimplePose(**SMALL).load().build(SKELETON.num_keypoints)  # type: ignore[arg-type]
+    return Learner(model.to(memory_format=torch.channels_last), HeatmapMSE(), reads="image")
+
+
+@dataclass(frozen=True)
+class Method:
+    """A contender: how it is called, which rates are tried, and how one is made for a seed."""
+
+    title: str
+    rates: tuple[float, ...]
+    make: Callable[[Options, int], Learner]
+    uses: tuple[str, ...] = ()  # names of `Options` that change it
+
+
+LORA, WHOLE, CONV = (1e-3, 3e-3, 1e-2), (3e-4, 1e-3, 3e-3), (1e-3, 3e-3)
+GENLOC = ("lora", "rank", "context", "init")
+METHODS: dict[str, Method] = {
+    "genloc": Method("GenLoc on the tiny prior, LoRA", LORA, lambda o, s: _genloc(o, None, False), GENLOC),
+    "scratch-lora": Method("(a) random U-Net, LoRA only", LORA, lambda o, s: _genloc(o, s, False), GENLOC),
+    "scratch-all": Method("(b) random U-Net, all weights", WHOLE, lambda o, s: _genloc(o, s, True), ("context", "init")),
+    "conv-head": Method("(c) convolutions on the frozen prior's features, softmax and HEL", CONV,
+                        lambda o, s: _conv_head(o, "softmax", 1)),
+    "conv-head-mse": Method("(c') the same on twice the cells, MSE", CONV, lambda o, s: _conv_head(o, "linear", 2)),
+    "genloc-all": Method("GenLoc on the tiny prior, all weights", WHOLE, lambda o, s: _genloc(o, None, True), ("context", "init")),
+    "simple-pose": Method("SimplePose (half-width ResNet-18) from scratch", WHOLE, lambda o, s: _simple_pose()),
+}  # fmt: skip
+DEFAULT = ("genloc", "scratch-lora", "scratch-all", "conv-head")
+SEEN = "drawn animals of the built-in zoo, their captions and close-ups of named parts; never a keypoint label"
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--zoo", type=Path, default=Path("data/zoo"), help="folder of `genloc zoo`")
+    add("--prior", default="tiny", help="`tiny` or a diffusers folder")
+    add("--methods", nargs="+", choices=list(METHODS), default=list(DEFAULT))
+    add("--rates", nargs="+", default=[], metavar="METHOD=RATE,RATE", help="instead of the usual")
+    add("--shots", type=int, default=5, help="training pictures of each species")
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="rates are chosen with the first")
+    add("--steps", type=int, nargs="+", default=[1500], help="numbers of optimiser steps to try")
+    add("--every", type=int, default=250, help="steps between evaluations on val")
+    add("--batch", type=int, default=16)
+    add("--views", type=int, default=16, help="augmented crops of each instance, drawn once")
+    add("--crop-size", type=int, default=128)
+    add("--schedule", choices=["constant", "cosine"], default="cosine")
+    add("--warmup", type=int, default=50)
+    add("--lr-condition", type=float, default=1e-2)
+    add("--lora", choices=["cross", "up", "full"], default="full")
+    add("--rank", type=int, default=16)
+    add("--context", choices=["conditions", "null"], default="conditions")
+    add("--init", choices=["normal", "text"], default="normal", help="the conditions' start")
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add("--threads", type=int, default=0, help="of torch on the CPU; 0 leaves it alone")
+    add("--runs", type=Path, default=Path("runs/prior_worth"), help="crops and finished cells")
+    add("--out", type=Path, default=Path("benchmarks/results"))
+    add("--quick", action="store_true", help="a few steps on a zoo of four species, to see it run")
+    arguments = parser.parse_args(argv)
+    if arguments.quick:
+        quick(arguments)
+    return arguments
+
+
+def quick(a: argparse.Namespace) -> None:
+    """Shrink everything but the seeds; its zoo and tables stay under `--runs`."""
+    a.zoo, a.out = quick_zoo(a.runs), a.runs / "quick"
+    a.seeds, a.steps, a.every, a.batch, a.views, a.crop_size = a.seeds[:2], [4], 2, 4, 2, 64
+
+
+def quick_zoo(runs: Path) -> Path:
+    """A zoo of four species and ten pictures each."""
+    zoo = runs / "quick" / "zoo"
+    if not (zoo / "annotations" / "ap10k-test-split1.json").is_file():
+        write_zoo(zoo, per_species=10, size=96, species=(1, 8, 21, 25), workers=1)
+    return zoo
+
+
+def contenders(a: argparse.Namespace, train: Crops, fingerprint: str) -> list[Contender]:
+    """The chosen methods with their rates."""
+    options = Options(a.prior, a.lora, a.rank, a.context, a.init)
+    given = dict(text.split("=", 1) for text in a.rates)
+    if unknown := sorted(given.keys() - METHODS.keys()):
+        raise ValueError(f"--rates: no method {unknown}; known: {list(METHODS)}")
+    found = []
+    for name in a.methods:
+        method = METHODS[name]
+        rates = tuple(float(r) for r in given[name].split(",")) if name in given else method.rates
+        facts = {use: getattr(options, use) for use in method.uses} | {"method": method.title}
+        if name != "simple-pose":
+            facts["prior"] = fingerprint
+
+        def make(seed: int, method: Method = method) -> Learner:
+            return method.make(options, seed)
+
+        found.append(Contender(name, make, train, rates[:2] if a.quick else rates, facts))
+    return found
+
+
+def verdict(results: dict[str, list[dict]]) -> list[str]:
+    """GenLoc against each rival: difference of means, and whether the ranges over seeds overlap."""
+    if "genloc" not in results:
+        return []
+    middle, least, _ = spread(results["genloc"])
+    lines = []
+    for name, cells in results.items():
+        if name == "genloc":
+            continue
+        other, _, most = spread(cells)
+        apart = "the ranges over seeds do not overlap" if least > most else "the ranges overlap"
+        if len(cells) < 2:
+            apart = "one seed"
+        lines.append(f"genloc over {name}: {middle - other:+.1f} AP; {apart}")
+    return lines
+
+
+def main(argv: list[str] | None = None) -> None:
+    a = parse(argv)
+    if a.threads:
+        torch.set_num_threads(a.threads)
+    source, kept = zoo_set(a.zoo, "train", a.shots), a.runs / "crops"
+    train = Crops(source, kept, size=a.crop_size, views=a.views, augmentation=Augmentation())
+    val, test = (Crops(zoo_set(a.zoo, s), kept, size=a.crop_size) for s in ("val", "test"))
+    prior = Prior(a.prior, dtype="fp32").load().to(a.device)
+    for crops in (train, val, test):
+        crops.encode(prior)
+    fingerprint = prior.fingerprint().rpartition("@")[2]
+    del prior
+    recipe = Recipe(
+        batch=a.batch, steps=tuple(a.steps), every=a.every, seeds=tuple(a.seeds), schedule=a.schedule,
+        warmup=min(a.warmup, min(a.steps) // 4), lr_condition=a.lr_condition, device=a.device,
+    )  # fmt: skip
+    print(f"{source.summary()}\nval {len(val)}, test {len(test)} instances", flush=True)
+    benchmark = Benchmark(contenders(a, train, fingerprint), recipe, val, test, a.runs / "cells")
+    results = benchmark.run()
+    mean = mean_pose_scores(train, test)
+    said = protocol(
+        test,
+        recipe,
+        {
+            "trained on": f"{a.shots} pictures of each species, {len(train)} instances, {a.views} "
+            f"augmented crops of {a.crop_size} pixels each; {source.checksum} of {source.annotations}",
+            "crops seen": f"{' or '.join(str(s * a.batch) for s in a.steps)} by every contender, {a.batch} a step",
+            "schedule": f"{a.schedule}, {recipe.warmup} steps of warm-up, conditions at {a.lr_condition:g}",
+            "seeds": f"{', '.join(map(str, a.seeds))}; AP: mean (least to most)",
+            "chosen by AP on val": "rate and number of steps with the first seed, weights along the way",
+            "prior": f"{a.prior}@{fingerprint}",
+            "prior has seen": SEEN if a.prior == "tiny" else "not known",
+            "LoRA": f"{a.lora}, rank {a.rank}; context: {a.context}; conditions start: {a.init}",
+        },
+    )
+    lines = [
+        "# What the tiny prior is worth",
+        "",
+        *table(results, mean),
+        "",
+        *(f"- {name}: {METHODS[name].title}" for name in results),
+        "",
+        *(f"- {line}" for line in verdict(results)),
+        "",
+        *(f"- {line}" for line in said.lines()),
+        "",
+        "AP on val of the first seed, rate x steps:",
+        "",
+        *(f"- {line}" for line in tuning(benchmark)),
+    ]
+    content = {"results": results, "mean_pose": mean, "protocol": said.lines(), "verdict": verdict(results)}  # fmt: skip
+    write(a.out, "prior_worth", a.device, lines, content)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,131 @@
+"""Is the zoo hard enough to need a prior? SimplePose from scratch on 5 pictures per species and on all.
+
+    genloc zoo data/zoo
+    python -m benchmarks.zoo_difficulty --zoo data/zoo
+
+Both see equally many crops. On AP-10K HRNet reaches 36.0 from 5 pictures of each species and 73 from all:
+the zoo is as it should be where the first is at most half of the second, and the second at least 60.
+Finished cells are kept under `--runs` and skipped by the next call.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from benchmarks.cells import Benchmark, Contender, Learner, Recipe
+from benchmarks.crops import Crops, zoo_set
+from benchmarks.prior_worth import quick_zoo
+from benchmarks.report import mean_pose_scores, protocol, spread, table, tuning, write
+from genloc.data.transforms import Augmentation
+from genloc.losses import HeatmapMSE
+from genloc.models.baselines import SimplePose
+from genloc.skeleton import load_skeleton
+
+FEW, ALL = "few", "all"
+
+
+def make(width: int) -> Learner:
+    """A ResNet-18 whose first stage has `width` channels (64 is the published one)."""
+    model = SimplePose(
+        depths=(2, 2, 2, 2),
+        widths=(width, 2 * width, 4 * width, 8 * width),
+        layer="basic",
+        stem=width,
+        channels=2 * width,
+    )
+    model.load().build(load_skeleton("ap10k").num_keypoints)
+    return Learner(model.to(memory_format=torch.channels_last), HeatmapMSE(), reads="image")
+
+
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--zoo", type=Path, default=Path("data/zoo"), help="folder of `genloc zoo`")
+    add("--sets", nargs="+", choices=[FEW, ALL], default=[FEW, ALL])
+    add("--shots", type=int, default=5, help="pictures of each species in the small set")
+    add("--rates", type=float, nargs="+", default=[1e-3, 3e-3])
+    add("--seeds", type=int, nargs="+", default=[0], help="the rate is chosen with the first")
+    add("--steps", type=int, nargs="+", default=[3000], help="numbers of optimiser steps to try")
+    add("--every", type=int, default=500, help="steps between evaluations on val")
+    add("--batch", type=int, default=32)
+    add("--views", type=int, default=12, help="augmented crops of each instance, drawn once")
+    add("--crop-size", type=int, default=128)
+    add("--width", type=int, default=32, help="channels of the ResNet-18's first stage")
+    add("--decoding", choices=["centroid", "quarter", "argmax"], default="centroid")
+    add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    add("--threads", type=int, default=0, help="of torch on the CPU; 0 leaves it alone")
+    add("--runs", type=Path, default=Path("runs/zoo_difficulty"), help="crops and finished cells")
+    add("--out", type=Path, default=Path("benchmarks/results"))
+    add("--quick", action="store_true", help="a few steps on a zoo of four species, to see it run")
+    a = parser.parse_args(argv)
+    if a.quick:
+        a.zoo, a.out, a.rates = quick_zoo(a.runs), a.runs / "quick", a.rates[:1]
+        a.steps, a.every, a.batch, a.views, a.crop_size, a.width = [4], 2, 4, 2, 64, 8
+    return a
+
+
+def main(argv: list[str] | None = None) -> None:
+    a = parse(argv)
+    if a.threads:
+        torch.set_num_threads(a.threads)
+    kept = a.runs / "crops"
+    trains = {
+        name: Crops(
+            zoo_set(a.zoo, "train", a.shots if name == FEW else None),
+            kept,
+            size=a.crop_size,
+            views=a.views,
+            augmentation=Augmentation(),
+        )
+        for name in a.sets
+    }
+    val, test = (Crops(zoo_set(a.zoo, s), kept, size=a.crop_size) for s in ("val", "test"))
+    recipe = Recipe(
+        batch=a.batch, steps=tuple(a.steps), every=a.every, seeds=tuple(a.seeds), device=a.device,
+        warmup=min(50, min(a.steps) // 4), decoding=a.decoding,
+    )  # fmt: skip
+    contenders = [
+        Contender(name, lambda _: make(a.width), train, tuple(a.rates), {"width": a.width})
+        for name, train in trains.items()
+    ]
+    benchmark = Benchmark(contenders, recipe, val, test, a.runs / "cells")
+    results = benchmark.run()
+    said = protocol(
+        test,
+        recipe,
+        {
+            "model": f"SimplePose, ResNet-18 of {a.width} to {8 * a.width} channels from scratch, MSE",
+            **{
+                f"trained on ({name})": f"{len({i.image_id for i in t.source.instances})} pictures, "
+                f"{len(t)} instances, {a.views} augmented crops of {a.crop_size} pixels each"
+                for name, t in trains.items()
+            },
+            "crops seen": f"{' or '.join(str(s * a.batch) for s in a.steps)} by both, {a.batch} a step",
+            "seeds": f"{', '.join(map(str, a.seeds))}; AP: mean (least to most)",
+            "chosen by AP on val": "rate and number of steps with the first seed, weights along the way",
+        },
+    )
+    mean = mean_pose_scores(trains[a.sets[-1]], test)
+    lines = ["# Is the zoo hard enough to need a prior?", "", *table(results, mean), ""]
+    content: dict = {"results": results, "mean_pose": mean, "protocol": said.lines()}
+    if len(results) == 2:
+        few, whole = spread(results[FEW])[0], spread(results[ALL])[0]
+        content["ratio"] = few / whole if whole else None
+        good = "yes" if few <= whole / 2 and whole >= 60 else "no"
+        lines += [
+            f"{a.shots} pictures of each species reach {few:.1f} AP, all of them {whole:.1f}: "
+            f"{few / whole if whole else float('nan'):.2f} of it (at most 0.5 and at least 60 AP: {good}).",
+            "",
+        ]
+    lines += [*(f"- {line}" for line in said.lines()), "", "AP on val of the first seed:", ""]
+    lines += [f"- {line}" for line in tuning(benchmark)]
+    write(a.out, "zoo_difficulty", a.device, lines, content)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,6 @@
+"""Rivals of GenLoc, trained and evaluated by the same code."""
+
+from genloc.models.baselines.conv_head import ConvHead
+from genloc.models.baselines.simple_pose import SimplePose
+
+__all__ = ["ConvHead", "SimplePose"]
