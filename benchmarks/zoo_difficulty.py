@@ -15,29 +15,13 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.cells import Benchmark, Contender, Learner, Recipe
+from benchmarks.cells import Benchmark, Contender, Recipe
 from benchmarks.crops import Crops, zoo_set
-from benchmarks.prior_worth import quick_zoo
+from benchmarks.prior_worth import quick_zoo, small_simple_pose
 from benchmarks.report import mean_pose_scores, protocol, spread, table, tuning, write
 from genloc.data.transforms import Augmentation
-from genloc.losses import HeatmapMSE
-from genloc.models.baselines import SimplePose
-from genloc.skeleton import load_skeleton
 
 FEW, ALL = "few", "all"
-
-
-def make(width: int) -> Learner:
-    """A ResNet-18 whose first stage has `width` channels (64 is the published one)."""
-    model = SimplePose(
-        depths=(2, 2, 2, 2),
-        widths=(width, 2 * width, 4 * width, 8 * width),
-        layer="basic",
-        stem=width,
-        channels=2 * width,
-    )
-    model.load().build(load_skeleton("ap10k").num_keypoints)
-    return Learner(model.to(memory_format=torch.channels_last), HeatmapMSE(), reads="image")
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -90,7 +74,9 @@ def main(argv: list[str] | None = None) -> None:
         warmup=min(50, min(a.steps) // 4), decoding=a.decoding,
     )  # fmt: skip
     contenders = [
-        Contender(name, lambda _: make(a.width), train, tuple(a.rates), {"width": a.width})
+        Contender(
+            name, lambda _: small_simple_pose(a.width), train, tuple(a.rates), {"width": a.width}
+        )
         for name, train in trains.items()
     ]
     benchmark = Benchmark(contenders, recipe, val, test, a.runs / "cells")

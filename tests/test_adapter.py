@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save_file
 
 from genloc import __version__
 from genloc.adapter import AdapterError, load_adapter, save_adapter
@@ -86,7 +86,7 @@ def test_what_is_saved_is_loaded(prior_folder, tmp_path, arguments):
 
 
 def test_files_of_an_adapter(saved):
-    folder, _, _ = saved
+    folder = saved[0]
     expected = {"README.md", "conditions.safetensors", "genloc.yaml", LORA_FILE}
     assert {file.name for file in folder.iterdir()} == expected
     assert sum(file.stat().st_size for file in folder.iterdir()) < 500_000
@@ -139,7 +139,7 @@ def rewrite(folder, name, change, *, resign=True):
     """Change the tensors of a file, with the checksum put right as a careful hand would."""
     import hashlib
 
-    state = load_file(folder / name)
+    state = load((folder / name).read_bytes())  # load_file would map what is overwritten
     change(state)
     save_file(state, folder / name)
     if resign:
@@ -164,10 +164,9 @@ def first(state):
     ],
 )
 def test_lora_that_does_not_fit(saved, change, message):
-    folder, _, _ = saved
-    rewrite(folder, LORA_FILE, change)
+    rewrite(saved[0], LORA_FILE, change)
     with pytest.raises(AdapterError, match=message):
-        load_adapter(folder)
+        load_adapter(saved[0])
 
 
 @pytest.mark.parametrize(
@@ -179,10 +178,9 @@ def test_lora_that_does_not_fit(saved, change, message):
     ],
 )
 def test_conditions_that_do_not_fit(saved, change, message):
-    folder, _, _ = saved
-    rewrite(folder, "conditions.safetensors", change)
+    rewrite(saved[0], "conditions.safetensors", change)
     with pytest.raises(AdapterError, match=message):
-        load_adapter(folder)
+        load_adapter(saved[0])
 
 
 @pytest.mark.parametrize("name", [LORA_FILE, "conditions.safetensors"])
@@ -207,7 +205,7 @@ def test_absent_files(saved, tmp_path):
 
 def test_pickles_are_not_read(saved):
     folder, _, _ = saved
-    torch.save(load_file(folder / LORA_FILE), folder / LORA_FILE)
+    torch.save({}, folder / LORA_FILE)
     with pytest.raises(AdapterError, match="not a whole safetensors file"):
         load_adapter(folder)
 
@@ -241,10 +239,9 @@ def edit(folder, change):
     ],
 )
 def test_facts_that_are_not_valid(saved, change, message):
-    folder, _, _ = saved
-    edit(folder, change)
+    edit(saved[0], change)
     with pytest.raises(AdapterError, match=message):
-        load_adapter(folder)
+        load_adapter(saved[0])
 
 
 @pytest.mark.parametrize(

@@ -106,6 +106,21 @@ def test_row_of_table_1_trains_over_a_configuration(
     assert main(["fit", *arguments, *small(tmp_path / "data", prior, tmp_path / "runs")]) == 0
 
 
+@pytest.mark.parametrize("overlay", sorted(path.stem for path in CONFIGS.glob("baseline/*.yaml")))
+def test_baseline_trains_and_is_scored_over_a_configuration(
+    overlay: str, prior: Path, tmp_path: Path
+) -> None:
+    ap10k(tmp_path / "data")
+    row = CONFIGS / "baseline" / f"{overlay}.yaml"
+    arguments = ["--config", str(CONFIGS / "zoo.yaml"), "--config", str(row)]
+    arguments += small(tmp_path / "data", prior, tmp_path / "runs")
+    if overlay.startswith("simple_pose"):  # it has no prior to name
+        start = arguments.index(f"--{PRIOR}")
+        del arguments[start : start + 2]
+    assert main(["fit", *arguments]) == 0
+    assert main(["test", *arguments, "--ckpt_path", "none"]) == 0
+
+
 @pytest.mark.parametrize(
     ("name", "epochs"),
     [("ap10k", 100), ("coco", 14), ("human_art", 14), ("ablation/ten_epochs", 10)],

@@ -10,10 +10,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from genloc.ops import extension
+from genloc.ops.launches import ELEMENTS, MAX_DEPTH, MAX_KEYPOINTS
 from genloc.ops.precision import autocast_enabled
 
 Implementation = Literal["auto", "torch", "cuda"]
 
+KERNEL_DEVICE = "cuda"  # the kind of device that has kernels
 _DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -93,27 +96,75 @@ def check_projections(
     return condition, latent, float(scale)
 
 
-def check_implementation(implementation: str, latent: Tensor) -> None:
-    """Refuse an implementation that cannot run here.
+def takes_kernel(
+    implementation: str, op: str, condition: Tensor, latent: Tensor, heads: int
+) -> bool:
+    """Whether this call goes to the op's CUDA kernel.
+
+    Args:
+        implementation: "auto" if it can, "torch" never, "cuda" or raise.
+        op: the op's folder.
+        condition, latent, heads: checked arguments of the call.
 
     Raises:
-        ValueError: it is none of "auto", "torch", "cuda".
+        ValueError: implementation is none of "auto", "torch", "cuda".
         RuntimeError: "cuda" was asked for; the message lists every reason it is refused.
     """
     if implementation not in ("auto", "torch", "cuda"):
         raise ValueError(
             f'implementation: expected "auto", "torch" or "cuda", got {implementation!r}'
         )
-    if implementation == "cuda":
-        reasons = ["this version of the package has no CUDA form of the op"]
-        if latent.device.type != "cuda":
-            reasons.append(f"latent is on {latent.device}, not on a CUDA device")
-        if latent.dtype == torch.float64:
-            reasons.append("latent is float64; kernels take float32, bfloat16 and float16")
-        if not torch.cuda.is_available():
-            reasons.append("torch finds no CUDA device")
+    if implementation == "torch" or (
+        implementation == "auto" and latent.device.type != KERNEL_DEVICE
+    ):
+        return False
+    reasons = kernel_refusals(op, condition, latent, heads)
+    if implementation == "cuda" and reasons:
         raise RuntimeError(
             'implementation="cuda" is refused: '
             + "; ".join(reasons)
             + '. Use implementation="auto" or "torch".'
         )
+    return not reasons
+
+
+def kernel_refusals(op: str, condition: Tensor, latent: Tensor, heads: int) -> list[str]:
+    """Every reason why the op's kernel cannot take this call; empty if it can."""
+    keypoints, depth = condition.shape[1], latent.shape[2] // heads
+    reasons = []
+    if latent.device.type != KERNEL_DEVICE:
+        reasons.append(f"latent is on {latent.device}, not on a CUDA device")
+    if latent.dtype not in ELEMENTS:
+        reasons.append(f"latent is {latent.dtype}; kernels take float32, bfloat16 and float16")
+    if depth % 8 or depth > MAX_DEPTH:
+        reasons.append(
+            f"a head has {depth} channels; kernels take multiples of 8 up to {MAX_DEPTH}"
+        )
+    if keypoints > MAX_KEYPOINTS:
+        reasons.append(f"condition has {keypoints} keypoints; kernels take up to {MAX_KEYPOINTS}")
+    for name, x in (("condition", condition), ("latent", latent)):
+        if x.stride(2) != 1 and x.shape[2] > 1:
+            reasons.append(f"the last axis of {name} is not contiguous (strides {x.stride()})")
+    if latent.numel() >= 2**40:
+        reasons.append("latent has 2**40 values or more")
+    index = latent.device.index if latent.device.index is not None else -1
+    return reasons + list(_machine_refusals(op, latent.device.type, index))
+
+
+@torch.compiler.assume_constant_result
+def _machine_refusals(op: str, kind: str, index: int) -> tuple[str, ...]:
+    """What does not depend on the tensors; a constant to torch.compile."""
+    reasons = []
+    if not extension.is_installed():
+        reasons.append("cuda-core is not installed (extras cuda12 and cuda13)")
+    if KERNEL_DEVICE == "cuda":
+        if not torch.cuda.is_available():
+            reasons.append("torch finds no CUDA device")
+        elif kind == "cuda":
+            capability = torch.cuda.get_device_capability(None if index < 0 else index)
+            if capability < (8, 0):
+                version = ".".join(map(str, capability))
+                reasons.append(f"the device has compute capability {version}; kernels need 8.0")
+    if failure := extension.failure(op):
+        reasons.append(f"the kernel was given up: {failure}")
+    return tuple(reasons)

@@ -13,6 +13,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from genloc.ops.precision import accumulation_dtype
+
 _CHUNK_VALUES = 2**18  # values of the latent per chunk: 1 MiB in float32, about one core's L2 cache
 
 
@@ -83,3 +85,29 @@ def logits_backward(
     if grad_condition is not None:
         dc = torch.matmul(grad, z.transpose(1, 2)).transpose(1, 2)
         split_heads(grad_condition, heads).add_(dc.sum_to_size(c.shape))
+
+
+def logits_of(condition: Tensor, latent: Tensor, heads: int, scale: float) -> Tensor:
+    """All logits at once, ``[B, N, K, T]`` in the dtype that ops compute in."""
+    dtype = accumulation_dtype(latent.dtype)
+    c = split_heads(condition.to(dtype) * scale, heads).transpose(1, 2)
+    return c @ split_heads(latent.to(dtype), heads).permute(0, 2, 3, 1)
+
+
+def logits_gradients(
+    grad: Tensor, condition: Tensor, latent: Tensor, wanted: list[bool]
+) -> tuple[Tensor, Tensor]:
+    """From a gradient in the logits ``[B, N, K, T]`` to condition and latent.
+
+    The scale is in ``grad``. What is not wanted comes back empty.
+    """
+    c, z = (
+        split_heads(x.to(grad.dtype), grad.shape[1]).transpose(1, 2) for x in (condition, latent)
+    )
+    dc, dz = latent.new_empty(0), latent.new_empty(0)
+    if wanted[0]:
+        dc = (grad @ z).transpose(1, 2).flatten(2).sum_to_size(condition.shape)
+        dc = dc.to(condition.dtype).contiguous()
+    if wanted[1]:
+        dz = (grad.transpose(-1, -2) @ c).transpose(1, 2).flatten(2).to(latent.dtype).contiguous()
+    return dc, dz

@@ -172,3 +172,14 @@ def test_errors_name_the_argument() -> None:
         gaussian_target(torch.zeros(1, 3), (4, 4), 1)
     with pytest.raises(ValueError, match="flip_index: expected a permutation of the 3 keypoints"):
         flip_back(maps, (0, 1, 1))
+
+
+def test_the_score_is_the_mass_around_the_peak_or_the_peak() -> None:
+    maps = torch.full((1, 2, 9, 9), -0.1)
+    maps[0, 0, 3:6, 3:6] = 0.25
+    maps[0, 0, 4, 4] = 0.75
+    assert decode(maps)[1].tolist() == [[0.75 + 8 * 0.25, 0]]
+    assert decode(maps, score="peak")[1].tolist() == [[0.75, 0]]
+    assert decode(maps, "quarter", score="peak")[1].tolist() == [[0.75, 0]]
+    with pytest.raises(ValueError, match="score"):
+        decode(maps, score="mean")  # type: ignore[arg-type]

@@ -29,8 +29,8 @@
 #define __forceinline__ inline
 #define __global__
 #define __shared__
-#define __align__(n) alignas(n)
-#define __launch_bounds__(n)
+#define __align__(n) __attribute__((aligned(n)))
+#define __launch_bounds__(...)
 
 struct Index {
     unsigned x, y, z;

@@ -25,7 +25,7 @@ from genloc.data.zoo import SPECIES
 from tiny_prior.autoencoder import count_pictures, latent_files
 from tiny_prior.pictures import SIZE, of_half, progress
 
-LENGTH = 24  # tokens of a caption
+LENGTH = 36  # tokens of a caption
 
 
 def make_tokenizer(work: Path) -> Any:

@@ -49,9 +49,13 @@ def draw_chunk(job: tuple[str, int, tuple[int, ...]]) -> None:
         category_id = species[index % len(species)]
         rng = picture_rng(SEED_PRIOR, 0, category_id, index)
         style = "photo" if rng.random() < 0.8 else str(rng.choice(list(STYLES[1:])))
-        picture = draw_picture(category_id, rng, style=style)
+        # Half of the pictures that show colours have one to three parts painted, and captions name them:
+        # a word for a part then means a place in the picture.
+        colours = style in ("photo", "cartoon", "painting")
+        painted = int(rng.integers(1, 4)) if colours and rng.random() < 0.55 else 0
+        picture = draw_picture(category_id, rng, style=style, painted=painted)
         while not picture.animals:
-            picture = draw_picture(category_id, rng, style=style)
+            picture = draw_picture(category_id, rng, style=style, painted=painted)
         for v in range(VIEWS):
             animal = picture.animals[-1 if rng.random() < 0.85 else 0]
             close = closeup(animal, rng) if v >= 2 else None

@@ -62,7 +62,10 @@ def whole_caption(picture: Picture, animal: Labelled, rng: np.random.Generator) 
         text += ", head " + f["head"]
     if f["view"] and rng.random() < 0.7:
         text += ", " + f["view"]
-    if rng.random() < 0.6:
+    if animal.painted:
+        named = [f"a {paint} {rng.choice(PARTS[part])}" for part, paint in animal.painted]
+        text += ", with " + " and ".join(named)
+    elif rng.random() < 0.6:
         text += ", on " + picture.ground
     return text
 
@@ -91,6 +94,9 @@ def closeup(animal: Labelled, rng: np.random.Generator) -> tuple[str, Square] | 
     jitter = rng.normal(0, 0.02, 2) * side
     x, y = animal.keypoints[part, :2]
     phrase = str(rng.choice(PARTS[part]))
+    paint = dict(animal.painted).get(part)
+    if paint:
+        phrase = f"{paint} {phrase}"
     text = f"the {phrase} of {_article(animal.facts['species'])}"
     if rng.random() < 0.35:
         text += " facing " + animal.facts["facing"]

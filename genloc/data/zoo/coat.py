@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -160,6 +161,23 @@ def _pattern_weight(
     return zero
 
 
+# Colours in which single parts are painted, for pictures whose captions name such parts.
+PAINTS = {
+    "red": (0.85, 0.08, 0.08), "blue": (0.12, 0.22, 0.90), "green": (0.08, 0.72, 0.18),
+    "yellow": (0.95, 0.86, 0.08), "purple": (0.58, 0.10, 0.72), "cyan": (0.08, 0.80, 0.86),
+    "white": (0.97, 0.97, 0.97), "black": (0.03, 0.03, 0.03),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A painted part: pixel x, y, depth of its middle, radius in pixels, and a word of `PAINTS`."""
+
+    centre: tuple[float, float, float]
+    radius: float
+    paint: str
+
+
 def shade(
     animal: Animal,
     coat: Coat,
@@ -168,6 +186,7 @@ def shade(
     sun: np.ndarray,
     light: dict[str, float],
     flat: bool = False,
+    marks: Sequence[Mark] = (),
 ) -> np.ndarray:
     """RGB [size,size,3] float32 0..1 of the animal's surface, zero elsewhere.
 
@@ -175,6 +194,7 @@ def shade(
         sun: direction towards the light, world, unit [3].
         light: ambient, diffuse and rim strengths.
         flat: two tones instead of smooth shading (cartoon).
+        marks: parts to paint in one colour.
     """
     size = buffers.part.shape[0]
     image = np.zeros((size, size, 3), np.float32)
@@ -200,6 +220,10 @@ def shade(
     grain = _look_up(_noise_volume(), place * np.float32(46)) - np.float32(0.5)
     furry = (material != EYE) & (material != DARK)
     colour *= 1 + (2.2 * coat.fur * grain * furry)[:, None].astype(np.float32)
+    for mark in marks:
+        x, y, z = mark.centre
+        gap = (xs - x) ** 2 + (ys - y) ** 2 + (buffers.depth[ys, xs] - z) ** 2
+        colour[gap < mark.radius**2] = PAINTS[mark.paint]
     facing = np.clip(n @ (axes @ sun.astype(np.float32)), -1, 1)
     if flat:
         lit = light["ambient"] + light["diffuse"] * (facing > 0.15) * 0.8

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from genloc.data.zoo.animal import Animal, make_animal, species_name
-from genloc.data.zoo.coat import Coat, draw_coat, shade
+from genloc.data.zoo.coat import PAINTS, Coat, Mark, draw_coat, shade
 from genloc.data.zoo.render import Buffers, Camera, draw_capsules, shadow_mask
 from genloc.data.zoo.scene import GROUNDS, STYLES, background, finish, foreground
 
@@ -21,12 +21,14 @@ class Labelled:
 
     keypoints [17,3]: x, y in pixels (index convention) and AP-10K's v: 2 visible, 1 hidden by itself
     or by something in front, 0 outside the picture (x = y = 0). box: x, y, w, h in pixels.
+    painted: visible parts that were painted, as (keypoint, word for the colour).
     """
 
     category_id: int
     keypoints: np.ndarray
     box: tuple[float, float, float, float]
     facts: dict[str, str]
+    painted: tuple[tuple[int, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -116,6 +118,16 @@ def _facts(animal: Animal, coat: Coat, camera: Camera, elevation: float) -> dict
     }
 
 
+def _marks(animal: Animal, camera: Camera, parts: dict[int, str]) -> list[Mark]:
+    xy, depth, factor = camera.project(animal.joints)
+    marks = []
+    for k, paint in parts.items():
+        # Wide enough to reach the surface from a joint inside the body; eyes get the face around them.
+        reach = 1.6 * max(float(animal.joint_radius[k]), 0.045) * float(factor[k])
+        marks.append(Mark((float(xy[k, 0]), float(xy[k, 1]), float(depth[k])), reach, paint))
+    return marks
+
+
 def draw_picture(
     category_id: int,
     rng: np.random.Generator,
@@ -123,6 +135,7 @@ def draw_picture(
     size: int = 256,
     style: str = "photo",
     companions: float = 0.12,
+    painted: int = 0,
 ) -> Picture:
     """Draw one picture of a species.
 
@@ -132,6 +145,8 @@ def draw_picture(
         size: side of the picture in pixels.
         style: one of `STYLES`.
         companions: probability of a second animal, of the same species more often than not.
+        painted: how many parts of the nearest animal to paint in one colour each. A zoo on disk has
+            none; the prior's pictures have some, and their captions name them.
 
     Raises:
         ValueError: for an unknown style or species.
@@ -160,12 +175,18 @@ def draw_picture(
     camouflage = cast[-1][1].base if rng.random() < 0.25 else None
     clutter = int(rng.poisson(3.0))
     image, _ = background(rng, size, ground, elevation, camouflage, clutter)
+    parts: dict[int, str] = {}
+    if painted:
+        chosen = rng.choice(17, painted, replace=False)
+        parts = {int(k): str(rng.choice(list(PAINTS))) for k in chosen}
     drawn = []
-    for animal, coat, view in cast:
+    for n, (animal, coat, view) in enumerate(cast):
         shadow = shadow_mask(animal.capsules, view, sun, size)
         image *= (1 - rng.uniform(0.25, 0.6) * shadow)[..., None]
         buffers = draw_capsules(animal.capsules, view, size)
-        paint = shade(animal, coat, buffers, view, sun, light, flat=style == "cartoon")
+        marks = _marks(animal, view, parts) if n == len(cast) - 1 else []
+        flat = style == "cartoon"
+        paint = shade(animal, coat, buffers, view, sun, light, flat=flat, marks=marks)
         cover = buffers.cover[..., None]
         image = image * (1 - cover) + paint * cover
         drawn.append((animal, coat, view, buffers))
@@ -183,6 +204,10 @@ def draw_picture(
         for _, _, _, nearer in drawn[n + 1 :]:
             before = np.maximum(before, ((nearer.part >= 0) * 255).astype(np.uint8))
         label = _label(animal, view, buffers, before, _facts(animal, coat, view, elevation))
-        if label is not None and (label.keypoints[:, 2] == 2).sum() >= 4:
-            labels.append(label)
+        if label is None or (label.keypoints[:, 2] == 2).sum() < 4:
+            continue
+        if parts and n == len(drawn) - 1:
+            shown = tuple((k, w) for k, w in parts.items() if label.keypoints[k, 2] == 2)
+            label = replace(label, painted=shown)
+        labels.append(label)
     return Picture(final, labels, style, ground)

@@ -57,7 +57,7 @@ class ConvHead(nn.Module):
         self.timestep = timestep
         self.score: Literal["mass", "peak"] = "mass" if output == "softmax" else "peak"
         self.norms: nn.ModuleList | None = None
-        self.head: nn.Sequential | None = None
+        self.head: Any = None
 
     def load(self) -> ConvHead:
         """Load the prior; a second call does nothing. Returns self."""
@@ -88,6 +88,9 @@ class ConvHead(nn.Module):
             nn.ReLU(inplace=True),
             nn.Conv2d(self.channels, num_keypoints, 1),
         )
+        if self.output == "linear":  # as SimplePose: maps start near 0, where most of a target is
+            nn.init.normal_(self.head[-1].weight, std=0.001)
+            nn.init.zeros_(self.head[-1].bias)
         return self
 
     def forward(self, image: Tensor | None, *, latent: Tensor | None = None) -> Tensor:

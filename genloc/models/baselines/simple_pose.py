@@ -35,6 +35,8 @@ class SimplePose(nn.Module):
             "microsoft/resnet-50"; None starts from random weights of torch's global generator.
     """
 
+    mean: Tensor
+    std: Tensor
     score: Literal["mass", "peak"] = "peak"
     stride = 4
 

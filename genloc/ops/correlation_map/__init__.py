@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from genloc.ops.arguments import Implementation, check_implementation, check_projections
+from genloc.ops.arguments import Implementation, check_projections, takes_kernel
+from genloc.ops.correlation_map.cuda import OP, forward_op
 from genloc.ops.correlation_map.fallback import correlation_map_fallback
 from genloc.ops.correlation_map.reference import correlation_map_reference
 from genloc.ops.precision import without_autocast
@@ -42,7 +43,8 @@ def correlation_map(
         RuntimeError: ``implementation="cuda"`` where it cannot run.
     """
     condition, latent, scale = check_projections(condition, latent, heads, scale)
-    check_implementation(implementation, latent)
+    if takes_kernel(implementation, OP, condition, latent, heads):
+        return forward_op(condition, latent, heads, scale)[0]
     with without_autocast(latent.device):
         if torch.compiler.is_compiling():
             # The compiler fuses plain torch itself; a hand-made autograd.Function would hide it.

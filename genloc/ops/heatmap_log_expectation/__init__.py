@@ -7,10 +7,11 @@ from torch import Tensor
 
 from genloc.ops.arguments import (
     Implementation,
-    check_implementation,
     check_projections,
     check_tensor,
+    takes_kernel,
 )
+from genloc.ops.heatmap_log_expectation.cuda import OP, forward_op
 from genloc.ops.heatmap_log_expectation.fallback import heatmap_log_expectation_fallback
 from genloc.ops.heatmap_log_expectation.reference import heatmap_log_expectation_reference
 from genloc.ops.precision import without_autocast
@@ -64,14 +65,16 @@ def heatmap_log_expectation(
             f"log_target: expected it on the latent's device {latent.device}, "
             f"got {log_target.device}"
         )
-    check_implementation(implementation, latent)
-    with without_autocast(latent.device):
-        if torch.compiler.is_compiling():
-            # The compiler fuses plain torch itself; a hand-made autograd.Function would hide it.
-            form = heatmap_log_expectation_reference
-        else:
-            form = heatmap_log_expectation_fallback
-        out = form(condition, latent, log_target, heads=heads, scale=scale)
+    if takes_kernel(implementation, OP, condition, latent, heads):
+        out = forward_op(condition, latent, log_target, heads, scale)[0]
+    else:
+        with without_autocast(latent.device):
+            if torch.compiler.is_compiling():
+                # The compiler fuses plain torch itself; an autograd.Function would hide it.
+                form = heatmap_log_expectation_reference
+            else:
+                form = heatmap_log_expectation_fallback
+            out = form(condition, latent, log_target, heads=heads, scale=scale)
     _refuse_empty_target(out)
     return out
 

@@ -1,6 +1,6 @@
 // heatmap_log_expectation: forward in one pass over the latent, backward in another.
 //
-// The text before this is genloc/ops/intrinsics.cuh, tiles.cuh and passes.cuh. Statistics per
+// The text before this is that of the .cuh files in genloc/ops. Statistics per
 // (batch, head, keypoint), all in base 2, [3, B, N, K]:
 //   norm  = log sum_t exp(l)        goal = log sum_t exp(l + log target)
 //   share = exp(goal - norm), over the sum of that over the heads
@@ -56,7 +56,7 @@ struct ExpectationOp {
 };
 
 // partial [B, N, K, splits, 4]
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
     expectation_sums(INPUTS, BLOCKS, float* partial) {
     const Inputs in = GATHER_INPUTS;
     sum_over_tokens<ExpectationState>(in, int(groups), int(splits), int(split_tokens),
@@ -96,7 +96,7 @@ extern "C" __global__ void __launch_bounds__(128)
     if (lane == 0) out[i] = (merged - log2f(float(heads))) * LN2;
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
     expectation_gradients(INPUTS, BLOCKS, const float* upstream, const float* statistics,
                           long long rows, float slope, Element* latent_gradient, float* partial) {
     const Inputs in = GATHER_INPUTS;
@@ -104,7 +104,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     both_gradients(in, int(groups), int(splits), int(split_tokens), op, latent_gradient, partial);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
     expectation_latent_gradient(INPUTS, BLOCKS, const float* upstream, const float* statistics,
                                 long long rows, float slope, Element* latent_gradient) {
     const Inputs in = GATHER_INPUTS;
@@ -113,7 +113,7 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 }
 
 // to [B, K, T]
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 1)
     expectation_target_gradient(INPUTS, BLOCKS, const float* upstream, const float* statistics,
                                 long long rows, float* to) {
     const Inputs in = GATHER_INPUTS;

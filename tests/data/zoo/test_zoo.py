@@ -197,3 +197,19 @@ def test_wrong_arguments_are_named(tmp_path: Path, wrong: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         write_zoo(tmp_path, **{"per_species": 3, "size": 32, "workers": 1, **wrong})
     assert not list(tmp_path.iterdir())
+
+
+def test_painted_parts_are_named_and_have_their_colour() -> None:
+    """The pixels about a painted, visible part differ from the same picture without paint."""
+    named = 0
+    for index in range(25):
+        plain = draw_picture(22, picture_rng(SEED_PRIOR, 2, 22, index), companions=0)
+        picture = draw_picture(22, picture_rng(SEED_PRIOR, 2, 22, index), companions=0, painted=2)
+        for animal in picture.animals:
+            text = whole_caption(picture, animal, np.random.default_rng(0))
+            for part, paint in animal.painted:
+                assert animal.keypoints[part, 2] == 2
+                assert paint in text
+                named += 1
+        assert all(not animal.painted for animal in plain.animals)
+    assert named > 15

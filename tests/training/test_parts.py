@@ -1,0 +1,41 @@
+"""What goes together and what does not, before anything is trained."""
+
+from __future__ import annotations
+
+import pytest
+
+from genloc.conditions.learned import LearnedCondition
+from genloc.losses import HEL, HeatmapMSE
+from genloc.models import GenLoc, Prior
+from genloc.models.baselines import ConvHead, SimplePose
+from genloc.training.parts import check_parts
+
+CONDITION = LearnedCondition()
+
+
+@pytest.mark.parametrize(
+    ("model", "condition", "loss"),
+    [
+        (GenLoc(Prior()), CONDITION, HEL()),
+        (GenLoc(Prior()), CONDITION, HeatmapMSE()),
+        (ConvHead(Prior()), None, HEL()),
+        (ConvHead(Prior()), None, HeatmapMSE()),
+        (SimplePose(), None, HeatmapMSE()),
+    ],
+)
+def test_these_go_together(model, condition, loss) -> None:
+    check_parts(model, condition, loss)
+
+
+@pytest.mark.parametrize(
+    ("model", "condition", "loss", "message"),
+    [
+        (GenLoc(Prior()), None, HEL(), "must be told what to look for"),
+        (ConvHead(Prior()), CONDITION, HEL(), "looks for no conditions"),
+        (SimplePose(), CONDITION, HeatmapMSE(), "looks for no conditions"),
+        (SimplePose(), None, HEL(), "HeatmapMSE"),
+    ],
+)
+def test_these_do_not(model, condition, loss, message) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_parts(model, condition, loss)
