@@ -34,11 +34,14 @@ def train_vae(work: Path, steps: int, device: str) -> None:
         optimiser.load_state_dict(saved["optimiser"])
         start = saved["step"]
     files = chunks(work / "views")
+    views: np.ndarray | None = None
     with progress() as bar:
         task = bar.add_task("autoencoder", total=steps, completed=start)
         for step in range(start, steps):
             rng = np.random.default_rng([5, step])
-            views = np.load(files[int(rng.integers(len(files)))], mmap_mode="r")
+            if views is None or step % 25 == 0:  # a file at a time: reading far apart is slow
+                turn = np.random.default_rng([6, step // 25])
+                views = np.load(files[int(turn.integers(len(files)))])
             picks = views[np.sort(rng.choice(len(views), 16, replace=False))]
             y, x = rng.integers(
                 0, SIZE // 2 + 1, 2
@@ -80,9 +83,9 @@ def train_vae(work: Path, steps: int, device: str) -> None:
                 torch.save(saved, work / "vae.part")
                 (work / "vae.part").replace(state)
                 print(json.dumps({"step": step + 1, "loss": round(loss.item(), 4)}), flush=True)
-    views = to_tensor(np.load(files[0], mmap_mode="r")[:256]).to(device)
+    image = to_tensor(np.load(files[0], mmap_mode="r")[:256]).to(device)
     with torch.no_grad():
-        latent = vae.eval().encode(views).latent_dist.mean
+        latent = vae.eval().encode(image).latent_dist.mean
     vae.register_to_config(scaling_factor=float(1 / latent.std()))
     vae.save_pretrained(work / "vae")
 
