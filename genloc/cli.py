@@ -92,7 +92,10 @@ def zoo(arguments: Sequence[str]) -> None:
 
     from rich.progress import Progress
 
+    from genloc.data.coco import CocoKeypoints, read_image
     from genloc.data.zoo import write_zoo
+    from genloc.skeleton import load_skeleton
+    from genloc.visualize import overlay_sheet
 
     with Progress() as progress:
         task = progress.add_task("drawing")
@@ -105,7 +108,21 @@ def zoo(arguments: Sequence[str]) -> None:
             workers=given.workers,
             progress=lambda done, total: progress.update(task, completed=done, total=total),
         )
-    for path in written.values():
+    source = CocoKeypoints(written["train"], given.out / "data", skeleton=load_skeleton("ap10k"))
+    few = source.instances[:: max(1, len(source) // 24)][:24]
+    overlay_sheet(
+        [read_image(instance.file) for instance in few],
+        [instance.keypoints[:, :2] for instance in few],
+        None,
+        None,
+        given.out / "sheet.png",
+        skeleton=source.skeleton,
+        visible=[instance.keypoints[:, 2] for instance in few],
+        captions=[source.species(instance.category_id) for instance in few],
+        title="The zoo as labelled: discs are seen, rings are hidden",
+        columns=6,
+    )
+    for path in (*written.values(), given.out / "sheet.png"):
         print(path)
 
 

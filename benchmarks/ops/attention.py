@@ -319,9 +319,7 @@ def main() -> None:
                 for batch in options.batch:
                     for keypoints in options.keypoints:
                         shape = Shape(batch, side * size // 512, depth, keypoints)
-                        cells = measure(
-                            op, shape, options.rivals, device, dtype, options.repeats
-                        )
+                        cells = measure(op, shape, options.rivals, device, dtype, options.repeats)
                         more = rows_of(op, shape, cells, bandwidth, dtype.itemsize)
                         print("\n".join(more), flush=True)
                         lines += more

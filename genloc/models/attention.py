@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch.nn.functional as F
+from einops import rearrange
 from torch import Tensor, nn
 
 # (layer name, key [B or 1, K, N*D], query [B, T, N*D], heads, scale) -> what to keep of this layer
@@ -82,7 +83,9 @@ class CKHEAttnProcessor:
             if self.name == reading.last:
                 return hidden_states
         value = attn.to_v(context)
-        query, key, value = (x.unflatten(-1, (heads, -1)) for x in (query, key, value))
+        query, key, value = (
+            rearrange(x, "b t (n d) -> b t n d", n=heads) for x in (query, key, value)
+        )
         if key.shape[0] != batch:  # one context for all crops: projected once, shared by all
             key, value = (x.expand(batch, -1, -1, -1) for x in (key, value))
         if self.attention == "sdpa":
@@ -91,7 +94,7 @@ class CKHEAttnProcessor:
             ).transpose(1, 2)
         else:
             out = _xformers(query, key, value, attn.scale)
-        out = attn.to_out[1](attn.to_out[0](out.flatten(2)))
+        out = attn.to_out[1](attn.to_out[0](rearrange(out, "b t n d -> b t (n d)")))
         if attn.residual_connection:
             out = out + hidden_states
         return out if attn.rescale_output_factor == 1 else out / attn.rescale_output_factor

@@ -85,6 +85,7 @@ def overlay_sheet(
     *,
     skeleton: Skeleton,
     scores: Sequence[np.ndarray] | None = None,
+    visible: Sequence[np.ndarray] | None = None,
     captions: Sequence[str] | None = None,
     title: str = "",
     columns: int = 4,
@@ -99,7 +100,7 @@ def overlay_sheet(
         truth: N times [K, 3] x, y, v in crop pixels, or None.
         path: the PNG to write; its folder is made.
         skeleton: of all N.
-        scores: N times [K] in 0 to 1; see `draw_keypoints`.
+        scores, visible: N times [K]; see `draw_keypoints`.
         captions: N lines, such as the species and the share of keypoints found.
         title: line at the top.
         columns: crops in a row.
@@ -112,7 +113,7 @@ def overlay_sheet(
         ValueError: the sequences differ in length, or are empty.
     """
     for name, given in (("keypoints", keypoints), ("heatmaps", heatmaps), ("truth", truth),
-                        ("scores", scores), ("captions", captions)):  # fmt: skip
+                        ("scores", scores), ("visible", visible), ("captions", captions)):  # fmt: skip
         if given is not None and len(given) != len(images):
             raise ValueError(f"{name} holds {len(given)}, expected one for each of {len(images)}")
     pictures: list[np.ndarray] = []
@@ -125,6 +126,7 @@ def overlay_sheet(
                 _zoomed(keypoints[i], zoom),
                 skeleton=skeleton,
                 scores=None if scores is None else scores[i],
+                visible=None if visible is None else visible[i],
                 truth=None if truth is None else _zoomed(truth[i], zoom),
             )
         )

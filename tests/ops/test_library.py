@@ -13,7 +13,6 @@ from genloc.ops.heatmap_log_expectation import cuda as expectation_cuda
 from genloc.ops.heatmap_log_expectation.reference import heatmap_log_expectation_reference
 from tests.ops.cases import assert_close, attention_inputs
 
-
 # The backward ops have no gradient of their own.
 WITHOUT_GRADIENT = ("test_schema", "test_faketensor")
 

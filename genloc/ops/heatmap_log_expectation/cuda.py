@@ -89,8 +89,8 @@ def kernel_backward(
             *(upstream, statistics, batch * heads * keypoints, dt),
         )
         dt = dt.to(log_target.dtype)
-    inputs = zip((dc, dz, dt), (condition, latent, log_target), strict=True)
-    return _three(*(x.new_empty(0) if g is None else g for g, x in inputs))
+    made = zip((dc, dz, dt), (condition, latent, log_target), strict=True)
+    return _three(*(x.new_empty(0) if g is None else g for g, x in made))
 
 
 def _three(*gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:

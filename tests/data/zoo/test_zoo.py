@@ -75,7 +75,7 @@ def test_splits_are_seven_one_two_and_disjoint(zoo: Path) -> None:
         seen |= ids
         for image in content["images"]:
             picture = cv2.imread(str(zoo / "data" / image["file_name"]))
-            assert picture.shape == (64, 64, 3)
+            assert picture is not None and picture.shape == (64, 64, 3)
         for annotation in content["annotations"]:
             assert annotation["image_id"] in ids
             keypoints = np.array(annotation["keypoints"]).reshape(17, 3)
