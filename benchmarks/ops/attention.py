@@ -12,12 +12,12 @@ cuda-core for the kernels; without a GPU the columns of a GPU say "not measured"
 from __future__ import annotations
 
 import argparse
+import ctypes
 import datetime
 import gc
 import platform
 import statistics
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -136,43 +136,37 @@ def is_wrong(form: Form, shape: Shape, op: str, device: str, dtype: torch.dtype)
     return None
 
 
-def resident() -> int:
-    """Bytes of this process in memory (Linux)."""
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096
+def _status(field: str) -> int:
+    """Bytes of this process in memory, now (VmRSS) or at most (VmHWM); Linux."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(x.split()[1]) * 1024 for x in lines if x.startswith(field))
 
 
-class PeakMemory:
-    """Most memory used beyond what was in use before, in bytes."""
-
-    def __init__(self, device: str) -> None:
-        self.device = device
-        self.peak = 0
-
-    def __enter__(self) -> PeakMemory:
-        gc.collect()
-        if self.device == "cuda":
-            torch.cuda.synchronize()
-            torch.cuda.reset_peak_memory_stats()
-            self.before = torch.cuda.memory_allocated()
-        else:
-            self.before = resident()
-            self._stop = threading.Event()
-            self._thread = threading.Thread(target=self._watch)
-            self._thread.start()
-        return self
-
-    def _watch(self) -> None:
-        while not self._stop.wait(0.002):
-            self.peak = max(self.peak, resident() - self.before)
-
-    def __exit__(self, *_: object) -> None:
-        if self.device == "cuda":
-            torch.cuda.synchronize()
-            self.peak = torch.cuda.max_memory_allocated() - self.before
-        else:
-            self._stop.set()
-            self._thread.join()
+def peak_memory(work: Callable[[], object], device: str) -> float:
+    """Most bytes used beyond what was in use before; NaN where nothing tells."""
+    gc.collect()
+    if device == "cuda":
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        work()
+        torch.cuda.synchronize()
+        return torch.cuda.max_memory_allocated() - before
+    try:
+        # Blocks of 64 KiB and more come from the system and go back to it while this is measured,
+        # so that what an earlier form has left behind does not hide what this one takes.
+        libc = ctypes.CDLL(None)
+        libc.mallopt(-3, 2**16)  # M_MMAP_THRESHOLD
+        libc.malloc_trim(0)
+        Path("/proc/self/clear_refs").write_text("5")  # starts VmHWM anew
+        before = _status("VmRSS")
+        work()
+        return _status("VmHWM") - before
+    except (OSError, AttributeError, StopIteration):
+        return float("nan")
+    finally:
+        if sys.platform == "linux":
+            libc.mallopt(-3, 2**25)
 
 
 def seconds(work: Callable[[], object], device: str) -> float:
@@ -204,7 +198,7 @@ class Cell:
 
     forward: float = float("nan")  # seconds
     both: float = float("nan")
-    memory: int = 0  # bytes, forward and backward
+    memory: float = float("nan")  # bytes, forward and backward
     note: str = ""  # why there is nothing
 
 
@@ -228,9 +222,8 @@ def measure(
     times: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in running}
     for name, form in running.items():
         gradients(form, c, z, t)  # compiles, and fills the allocator's cache
-        with PeakMemory(device) as memory:
-            gradients(form, c, z, t)
-        cells[name] = Cell(memory=memory.peak)
+        used = peak_memory(lambda form=form: gradients(form, c, z, t), device)
+        cells[name] = Cell(memory=used)
     for _ in range(repeats):
         for name, form in running.items():
             with torch.no_grad():

@@ -173,31 +173,42 @@ DEVICE void gradient_of_latent(const Inputs& in, int groups, int splits, const O
     Terms& terms = *reinterpret_cast<Terms*>(keys + KEYS * PITCH);
     const int token = here.split * TOKENS + threadIdx.x / 32 * STRIP + g;
     const Element* row = token_row(in, here.batch, here.head, token);
-    float sum[DEPTH / 8][4];
-#pragma unroll
-    for (int d = 0; d < DEPTH / 8; ++d)
-#pragma unroll
-        for (int i = 0; i < 4; ++i) sum[d][i] = 0;
-    for (int group = 0; group < groups; ++group) {
-        const int first = group * KEYS;
-        __syncthreads();  // the keypoints before have been read
-        stage_keys(keys, in, here.batch, here.head, first);
-        op.terms(terms, in, here.batch, here.head, first);
-        __syncthreads();
-        Logits gradient;
-        multiply<VECTOR>(gradient, row, token < in.tokens, row + 8 * in.latent_row,
-                         token + 8 < in.tokens, keys);
-        differentiate<Op>(gradient, in, terms, here.batch, first, token, in.tokens);
-#pragma unroll
-        for (int d = 0; d < DEPTH / 8; ++d) multiply_keys(sum[d], gradient, keys, 8 * d + g);
-    }
     Element* to =
         latent_gradient + ((here.batch * in.tokens + token) * in.heads + here.head) * DEPTH;
+    // At most 80 channels at a time: more sums than that do not fit into registers.
+    constexpr int SLICES = (DEPTH + 79) / 80;
+    constexpr int SLICE = (DEPTH / 8 + SLICES - 1) / SLICES;  // in steps of 8 channels
+#pragma unroll 1
+    for (int slice = 0; slice < SLICES; ++slice) {
+        float sum[SLICE][4];
 #pragma unroll
-    for (int d = 0; d < DEPTH / 8; ++d) {
-        if (token < in.tokens) store_word(to + 8 * d + 2 * q, sum[d][0], sum[d][1]);
-        if (token + 8 < in.tokens)
-            store_word(to + 8LL * in.heads * DEPTH + 8 * d + 2 * q, sum[d][2], sum[d][3]);
+        for (int i = 0; i < SLICE; ++i)
+#pragma unroll
+            for (int j = 0; j < 4; ++j) sum[i][j] = 0;
+        for (int group = 0; group < groups; ++group) {
+            const int first = group * KEYS;
+            __syncthreads();  // the keypoints before have been read
+            stage_keys(keys, in, here.batch, here.head, first);
+            op.terms(terms, in, here.batch, here.head, first);
+            __syncthreads();
+            Logits gradient;
+            multiply<VECTOR>(gradient, row, token < in.tokens, row + 8 * in.latent_row,
+                             token + 8 < in.tokens, keys);
+            differentiate<Op>(gradient, in, terms, here.batch, first, token, in.tokens);
+#pragma unroll
+            for (int i = 0; i < SLICE; ++i) {
+                const int d = 8 * (slice * SLICE + i);
+                if (d < DEPTH) multiply_keys(sum[i], gradient, keys, d + g);
+            }
+        }
+#pragma unroll
+        for (int i = 0; i < SLICE; ++i) {
+            const int d = 8 * (slice * SLICE + i);
+            if (d >= DEPTH) break;
+            if (token < in.tokens) store_word(to + d + 2 * q, sum[i][0], sum[i][1]);
+            if (token + 8 < in.tokens)
+                store_word(to + 8LL * in.heads * DEPTH + d + 2 * q, sum[i][2], sum[i][3]);
+        }
     }
 }
 

@@ -20,6 +20,7 @@ ELEMENTS = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 _STRIP = 16  # tokens per warp
 _SPLIT_TOKENS = 256  # fewer per block, and loading the keypoints weighs as much as the tokens
 _BLOCKS_PER_PROCESSOR = 16  # a few rounds of what fits at once, so that the last round is short
+_MAX_SUMS = 96
 _LOG2E = math.log2(math.e)
 
 
@@ -47,14 +48,16 @@ def shared_bytes(variant: Variant) -> int:
 def choose_variant(
     op: str, dtype: torch.dtype, depth: int, keypoints: int, vector: bool
 ) -> Variant:
-    """As few groups of keypoints as shared memory allows, then as many warps."""
+    """As few groups of keypoints as memory and registers allow, then as many warps."""
     best: tuple[int, int, Variant] | None = None
     needed = ceil_div(keypoints, 8)
     for warps in (4, 2, 1):
         for most in (4, 3, 2, 1):
             groups = ceil_div(needed, most)
             variant = Variant(op, ELEMENTS[dtype], depth, ceil_div(needed, groups), warps, vector)
-            if shared_bytes(variant) > MAX_SHARED_BYTES:
+            # Sums of the condition's gradient that a thread of both_gradients keeps in registers.
+            sums = 4 * variant.tiles * ceil_div(ceil_div(depth, 16), warps)
+            if shared_bytes(variant) > MAX_SHARED_BYTES or sums > _MAX_SUMS:
                 continue
             if best is None or (groups, -warps) < best[:2]:
                 best = groups, -warps, variant

@@ -96,7 +96,8 @@ static constexpr int WHOLE = ROW_BYTES / 64;
 static constexpr bool WITH_32 = ROW_BYTES % 64 >= 32;
 static constexpr bool WITH_16 = ROW_BYTES % 32 != 0;
 static constexpr int AT_16 = ROW_BYTES - 16;
-static constexpr bool SHORT = WHOLE <= 2;  // the lane's part of a row fits into a few registers
+// The lane's part of a row fits into a few registers, beside what the products need.
+static constexpr bool SHORT = ELEMENT != 0 && WHOLE <= 2;
 
 // Two tokens' rows, held in registers.
 struct Held {
@@ -157,9 +158,17 @@ DEVICE void multiply(Logits& out, const Element* low, bool low_valid, const Elem
     const unsigned char* k = reinterpret_cast<const unsigned char*>(keys);
     clear(out);
 #pragma unroll 1
-    for (int i = 0; i < WHOLE; ++i)
-        multiply_words<4>(out, load_words<4, ALIGNED>(a + 64 * i, low_valid),
+    for (int i = 0; i < WHOLE; ++i) {
+        // Each piece has its own sum, because tensor cores cut off where an addition rounds.
+        Logits piece;
+        clear(piece);
+        multiply_words<4>(piece, load_words<4, ALIGNED>(a + 64 * i, low_valid),
                           load_words<4, ALIGNED>(b + 64 * i, high_valid), k + 64 * i);
+#pragma unroll
+        for (int tile = 0; tile < TILES; ++tile)
+#pragma unroll
+            for (int j = 0; j < 4; ++j) out.at[tile][j] += piece.at[tile][j];
+    }
     if constexpr (WITH_32)
         multiply_words<2>(out, load_words<2, ALIGNED>(a + 64 * WHOLE, low_valid),
                           load_words<2, ALIGNED>(b + 64 * WHOLE, high_valid), k + 64 * WHOLE);
