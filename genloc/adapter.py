@@ -67,7 +67,7 @@ def save_adapter(
     recipe: Mapping[str, Any],
     metrics: Mapping[str, Any],
 ) -> Path:
-    """Write an adapter; other files in the folder are left alone.
+    """Write an adapter and return its folder; other files in it are left alone.
 
     Every file is written beside its place and moved there when all are whole, `genloc.yaml` with
     the checksums last: an interruption leaves the old adapter, or one that reading refuses.
@@ -75,9 +75,6 @@ def save_adapter(
     Args:
         recipe: what it takes to use and judge it (crop size, padding, decoding, training set, ...).
         metrics: its results and their protocol. Both: plain values, lists and dicts of them.
-
-    Returns:
-        The folder.
 
     Raises:
         ValueError: a model that has not been loaded or whose U-Net was trained itself, conditions
@@ -182,6 +179,7 @@ def _lora_metadata(model: GenLoc) -> dict[str, str]:
     config = {
         "unet.r": model.lora.rank,
         "unet.lora_alpha": model.lora.alpha,
+        "unet.rank_pattern": {},  # diffusers 0.37 looks it up
         "unet.target_modules": lora_targets(model.prior.unet, model.lora),
     }
     return {"format": "pt", "lora_adapter_metadata": json.dumps(config)}

@@ -111,28 +111,28 @@ def test_random_net_comes_back_by_its_seed(prior_folder, tmp_path):
     assert again.model.prior.fingerprint() == model.prior.fingerprint()
 
 
-def test_diffusers_pipeline_takes_the_lora(saved, caplog):
+def test_diffusers_pipeline_takes_the_lora(saved, caplog, monkeypatch):
     """And gives the same U-Net: alpha is not the rank here, which a plain file would lose."""
     from diffusers import DDPMScheduler, StableDiffusionPipeline
 
     folder, model, _ = saved
-    parts = tiny_modules()
     pipe = StableDiffusionPipeline(
-        **parts,
+        **tiny_modules(),
         tokenizer=word_tokenizer(),
         scheduler=DDPMScheduler(steps_offset=1, clip_sample=False),
         safety_checker=None,
         feature_extractor=None,
         requires_safety_checker=False,
     )
-    latent, context = torch.randn(1, 4, 16, 16), torch.randn(1, 5, 24)
-    before = pipe.unet(latent, 1, context).sample
+    inputs = torch.randn(1, 4, 16, 16), 1, torch.randn(1, 5, 24)
+    before = pipe.unet(*inputs).sample
+    hub_is_off = "diffusers.loaders.lora_base.HF_HUB_OFFLINE"  # diffusers 0.37 then wants a name
+    monkeypatch.setattr(hub_is_off, False, raising=False)
     pipe.load_lora_weights(str(folder))
-    after = pipe.unet(latent, 1, context).sample
+    after = pipe.unet(*inputs).sample
     assert (after - before).abs().max() > 0.01
-    torch.testing.assert_close(after, model.prior.unet(latent, 1, context).sample)
-    theirs = {n for n, p in pipe.unet.named_parameters() if "lora_" in n}
-    assert len(theirs) == len(dict(lora_parameters(model.prior.unet)))
+    torch.testing.assert_close(after, model.prior.unet(*inputs).sample)
+    assert len(dict(lora_parameters(pipe.unet))) == len(dict(lora_parameters(model.prior.unet)))
 
 
 def rewrite(folder, name, change, *, resign=True):
@@ -321,7 +321,7 @@ def test_save_cut_off_between_two_moves_is_refused_on_loading(saved, monkeypatch
 
 
 def test_saving_over_an_adapter(saved, prior_folder):
-    folder, _, _ = saved
+    folder = saved[0]
     (folder / "notes.txt").write_text("mine")
     model, condition = trained(prior_folder, lora=None)
     save(folder, model, condition)

@@ -212,8 +212,8 @@ def measure(
         try:
             wrong = is_wrong(form, shape, op, device, dtype)
         except Exception as error:
-            first = str(error).strip().splitlines()[0] if str(error).strip() else ""
-            wrong = f"refused: {type(error).__name__}: {first[:90]}"
+            words = str(error).strip().split(". ")[0].splitlines()
+            wrong = f"refused: {words[0] if words else type(error).__name__}"
         if wrong:
             cells[name] = Cell(note=wrong)
         else:
@@ -293,7 +293,8 @@ def main() -> None:
         f"{options.repeats} by {clock}. Copy bandwidth in this run: {bandwidth / 1e9:.1f} GB/s; "
         "the share of the floor is the time that a copy of the bytes that must move would take, "
         "over the time taken. Memory is what forward and backward use beyond their inputs. "
-        "`sdpa` and `flex` carry exp(target) as value, so they underflow where `ours` does not.",
+        "`sdpa` and `flex` carry exp(target) as value, so they underflow where `ours` does not. "
+        f"Rivals asked for: {', '.join(options.rivals)}; what is not in the table was not measured.",
     ]
     if device == "cpu":
         lines += ["", "GPU: not measured. `ours` is the torch form here; a CPU has no kernel."]
