@@ -12,13 +12,9 @@ cuda-core for the kernels; without a GPU the columns of a GPU say "not measured"
 from __future__ import annotations
 
 import argparse
-import ctypes
 import datetime
-import gc
-import platform
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +26,7 @@ import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from torch import Tensor  # noqa: E402
 
+from benchmarks.ops.measure import copy_bandwidth, hardware, peak_memory, seconds  # noqa: E402
 from benchmarks.ops.plot import line_plot  # noqa: E402
 from genloc.ops import correlation_map, heatmap_log_expectation  # noqa: E402
 from genloc.ops.correlation_map.reference import correlation_map_reference  # noqa: E402
@@ -136,62 +133,6 @@ def is_wrong(form: Form, shape: Shape, op: str, device: str, dtype: torch.dtype)
     return None
 
 
-def _status(field: str) -> int:
-    """Bytes of this process in memory, now (VmRSS) or at most (VmHWM); Linux."""
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(int(x.split()[1]) * 1024 for x in lines if x.startswith(field))
-
-
-def peak_memory(work: Callable[[], object], device: str) -> float:
-    """Most bytes used beyond what was in use before; NaN where nothing tells."""
-    gc.collect()
-    if device == "cuda":
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        work()
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated() - before
-    try:
-        # Blocks of 64 KiB and more come from the system and go back to it while this is measured,
-        # so that what an earlier form has left behind does not hide what this one takes.
-        libc = ctypes.CDLL(None)
-        libc.mallopt(-3, 2**16)  # M_MMAP_THRESHOLD
-        libc.malloc_trim(0)
-        Path("/proc/self/clear_refs").write_text("5")  # starts VmHWM anew
-        before = _status("VmRSS")
-        work()
-        return _status("VmHWM") - before
-    except (OSError, AttributeError, StopIteration):
-        return float("nan")
-    finally:
-        if sys.platform == "linux":
-            libc.mallopt(-3, 2**25)
-
-
-def seconds(work: Callable[[], object], device: str) -> float:
-    """On a GPU the time between two events, on a CPU the time that this process ran."""
-    if device == "cuda":
-        start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-        start.record()
-        work()
-        end.record()
-        torch.cuda.synchronize()
-        return start.elapsed_time(end) / 1000
-    begin = time.process_time()
-    work()
-    return time.process_time() - begin
-
-
-def copy_bandwidth(device: str) -> float:
-    """Bytes per second of a large copy, counting what is read and what is written."""
-    size = 2**30 if device == "cuda" else 2**27
-    a = torch.randn(size // 4, device=device)
-    b = torch.empty_like(a)
-    b.copy_(a)
-    return 2 * size / statistics.median(seconds(lambda: b.copy_(a), device) for _ in range(7))
-
-
 @dataclass
 class Cell:
     """What was measured of one form on one shape."""
@@ -254,17 +195,6 @@ def rows_of(
             f"| {cell.memory / MIB:.1f} | {shares[0]:.0%} | {shares[1]:.0%} |"
         )
     return lines
-
-
-def hardware(device: str) -> str:
-    """The device in words."""
-    if device == "cuda":
-        return torch.cuda.get_device_name()
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-        return next(x.split(":")[1].strip() for x in text.splitlines() if "model name" in x)
-    except (OSError, StopIteration):
-        return platform.processor() or platform.machine()
 
 
 def main() -> None:
