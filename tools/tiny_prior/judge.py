@@ -45,7 +45,7 @@ def _classifier() -> nn.Module:
 def _samples(out: Path, each: int, device: str) -> tuple[torch.Tensor, torch.Tensor]:
     """Pictures drawn by the prior for every family, encoded again: latents and families."""
     pipe = StableDiffusionPipeline.from_pretrained(
-        out, safety_checker=None, requires_safety_checker=False
+        out, safety_checker=None, requires_safety_checker=False, torch_dtype=torch.float32
     ).to(device)
     pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(disable=True)

@@ -30,7 +30,7 @@ SHEET = (
 def sheet(out: Path, path: Path, device: str, steps: int = 40, guidance: float = 3.0) -> None:
     """Two samples for each of twelve captions, with the captions."""
     pipe = StableDiffusionPipeline.from_pretrained(
-        out, safety_checker=None, requires_safety_checker=False
+        out, safety_checker=None, requires_safety_checker=False, torch_dtype=torch.float32
     ).to(device)
     pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(desc="samples")
