@@ -24,7 +24,7 @@ from genloc.data.zoo.capsules import (
     direction,
 )
 from genloc.data.zoo.head import add_head
-from genloc.data.zoo.species import SPECIES, BodyPlan, body_plan
+from genloc.data.zoo.species import BodyPlan, body_plan
 
 POSES = ("standing", "walking", "running", "lying", "sitting", "grazing", "turning", "rearing")
 _POSE_P = (0.20, 0.22, 0.17, 0.10, 0.09, 0.10, 0.08, 0.04)
@@ -255,8 +255,3 @@ def _tail(
         body.add(p, q, w, end, TAIL)
         p, w = q, end
         heading = heading + curl * up + np.array([0, 0, -0.15])
-
-
-def species_name(category_id: int) -> str:
-    """AP-10K's name of a species id."""
-    return SPECIES[category_id - 1][0]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 # What a capsule is made of; the coat decides colours from it.
-COAT, DARK, EYE, HORN, MANE, PAW, FACE, EAR, TAIL, BELLY, LEG, HIDE = range(12)
+COAT, DARK, EYE, HORN, MANE, PAW, FACE, EAR, TAIL, BELLY, LEG = range(11)
 
 Vector = np.ndarray  # [3] float64
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
-from genloc.data.zoo.animal import Animal, make_animal, species_name
+from genloc.data.zoo.animal import Animal, make_animal
 from genloc.data.zoo.coat import PAINTS, Coat, Mark, draw_coat, shade
 from genloc.data.zoo.render import Buffers, Camera, draw_capsules, shadow_mask
 from genloc.data.zoo.scene import GROUNDS, STYLES, background, finish, foreground
+from genloc.data.zoo.species import species_name
 
 FRONT_OF = 0.06  # how far (world units) a surface may lie before a joint's own and still show it
 

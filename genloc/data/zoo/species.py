@@ -256,3 +256,8 @@ def body_plan(category_id: int) -> BodyPlan:
         for field in ("leg", "girth", "neck", "head", "snout", "ear", "tail", "hips")
     }
     return replace(plan, **{**nudge, **_DETAILS.get(name, {})})  # type: ignore[arg-type]
+
+
+def species_name(category_id: int) -> str:
+    """AP-10K's name of a species id."""
+    return SPECIES[category_id - 1][0]
