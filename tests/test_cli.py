@@ -111,7 +111,7 @@ def test_zoo_draws_a_set_that_is_the_same_again(tmp_path: Path) -> None:
         arguments = ["zoo", str(tmp_path / out), "--per-species", "3", "--size", "64"]
         assert main([*arguments, "--workers", "1" if out == "a" else "2"]) == 0
     first = sorted(path for path in (tmp_path / "a").rglob("*") if path.is_file())
-    assert len(first) == 3 + 3 * 54
+    assert len(first) == 3 + 1 + 3 * 54  # annotations, the sheet, pictures
     for path in first:
         other = tmp_path / "b" / path.relative_to(tmp_path / "a")
         assert path.read_bytes() == other.read_bytes()

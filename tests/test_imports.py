@@ -137,7 +137,7 @@ def test_allowed_imports_pass() -> None:
         "import torch\nfrom genloc import __version__\nfrom genloc.ops import correlation_map\n"
     )
     assert violations("models/x.py", source) == []
-    assert violations("cli.py", "from genloc.training.module import KeypointModule") == []
+    assert violations("cli/__init__.py", "from genloc.training.module import KeypointModule") == []
 
 
 def test_one_concept_one_file(repository: Path) -> None:

@@ -1,0 +1,79 @@
+"""The command `genloc`: one module a command, dispatched before anything heavy is imported.
+
+A module's `run(arguments)` parses its arguments first and imports what it needs after that, so that help
+comes at once. The first line of its docstring is its help.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import genloc
+from genloc.cli.evaluate import run as evaluate
+from genloc.cli.train import fit, test, validate
+from genloc.cli.zoo import run as zoo
+
+Command = Callable[[Sequence[str]], int | None]
+
+
+COMMANDS: dict[str, Command] = {
+    "fit": fit,
+    "validate": validate,
+    "test": test,
+    "evaluate": evaluate,
+    "zoo": zoo,
+}
+"""Name -> what it does; the first line of its docstring is its help."""
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS)) + 2
+    lines = [f"  {name:<{width}}{command.__doc__}" for name, command in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: genloc COMMAND [ARGUMENTS]",
+            "",
+            "keypoints of animals and people, found with the prior of an image generator",
+            "",
+            *lines,
+            "",
+            "genloc COMMAND --help says more. A training run starts with a configuration file:",
+            "  genloc fit --config configs/quickstart.yaml",
+        ]
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command. Returns the exit status; 2 for a mistake in what was asked for."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if given[0] in ("-V", "--version"):
+        print(f"genloc {genloc.__version__}")
+        return 0
+    name, *rest = given
+    if name not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        print(f"genloc: no command {name!r}; there are {known}", file=sys.stderr)
+        return 2
+    try:
+        return COMMANDS[name](rest) or 0
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError) as error:
+        # A mistake that our own code found is said in a line; anything else is a bug and keeps its traceback.
+        if os.environ.get("GENLOC_TRACEBACK") or not _found_by_us(error):
+            raise
+        print(f"genloc {name}: {error}", file=sys.stderr)
+        return 2
+
+
+def _found_by_us(error: BaseException) -> bool:
+    """Whether the error was raised by code of this package."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and Path(frames[-1].filename).is_relative_to(Path(genloc.__file__).parent)
