@@ -106,8 +106,8 @@ class Crops:
 
     @torch.no_grad()
     def encode(self, prior: Prior, batch: int = 32) -> None:
-        """Fill `latent`; on disk by the prior's weights, since they depend on nothing else."""
-        file = self.folder / f"latent-{prior.load().fingerprint().rpartition('@')[2]}.npy"
+        """Fill `latent`; on disk by the encoder's weights, since they depend on nothing else."""
+        file = self.folder / f"latent-{weights_hash(prior.load().vae)}.npy"
         if not file.is_file():
             device = prior.alphas_cumprod.device
             flat = self.image.reshape(-1, *self.image.shape[2:])
@@ -140,6 +140,14 @@ def to_image(pixels: np.ndarray) -> Tensor:
 def short_hash(facts: Any) -> str:
     """10 hex digits of plain values."""
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def weights_hash(module: torch.nn.Module) -> str:
+    """10 hex digits of a module's weights."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        digest.update(name.encode() + tensor.detach().cpu().float().numpy().tobytes())
+    return digest.hexdigest()[:10]
 
 
 def zoo_set(zoo: Path, split: str, shots: int | None = None) -> CocoKeypoints:

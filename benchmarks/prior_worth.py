@@ -15,11 +15,12 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 
 from benchmarks.cells import Benchmark, Contender, Learner, Recipe
-from benchmarks.crops import Crops, zoo_set
+from benchmarks.crops import Crops, weights_hash, zoo_set
 from benchmarks.report import mean_pose_scores, protocol, spread, table, tuning, write
 from genloc.conditions.learned import LearnedCondition
 from genloc.data.transforms import Augmentation
@@ -52,7 +53,9 @@ def _genloc(options: Options, unet_seed: int | None, whole: bool) -> Learner:
         train_unet=whole,
     ).load()
     prior = model.prior
-    condition = LearnedCondition(options.init)  # type: ignore[arg-type]
+    # Without a prior there is no text encoder to start from either.
+    init = options.init if unet_seed is None else "normal"
+    condition = LearnedCondition(init)  # type: ignore[arg-type]
     condition.build(SKELETON, prior.condition_channels, prior.encode_text)
     return Learner(model, HEL(), condition)
 
@@ -85,6 +88,7 @@ class Method:
     rates: tuple[float, ...]
     make: Callable[[Options, int], Learner]
     uses: tuple[str, ...] = ()  # names of `Options` that change it
+    reads: Literal["prior", "encoder", "nothing"] = "prior"  # the weights its results depend on
 
 
 LORA, WHOLE, CONV = (1e-3, 3e-3, 1e-2), (3e-4, 1e-3, 3e-3), (1e-3, 3e-3)
@@ -94,10 +98,14 @@ METHODS: dict[str, Method] = {
         "GenLoc on the tiny prior, LoRA", LORA, lambda o, s: _genloc(o, None, False), SCOPE
     ),
     "scratch-lora": Method(
-        "(a) random U-Net, LoRA only", LORA, lambda o, s: _genloc(o, s, False), SCOPE
+        "(a) random U-Net, LoRA only", LORA, lambda o, s: _genloc(o, s, False), SCOPE[:3], "encoder"
     ),
     "scratch-all": Method(
-        "(b) random U-Net, all weights", WHOLE, lambda o, s: _genloc(o, s, True), SCOPE[2:]
+        "(b) random U-Net, all weights",
+        WHOLE,
+        lambda o, s: _genloc(o, s, True),
+        ("context",),
+        "encoder",
     ),
     "conv-head": Method(
         "(c) convolutions on the frozen prior's features, softmax and HEL",
@@ -111,10 +119,13 @@ METHODS: dict[str, Method] = {
         "GenLoc on the tiny prior, all weights",
         WHOLE,
         lambda o, s: _genloc(o, None, True),
-        SCOPE[2:],
+        ("context", "init"),
     ),
     "simple-pose": Method(
-        "SimplePose (half-width ResNet-18) from scratch", WHOLE, lambda o, s: small_simple_pose()
+        "SimplePose (half-width ResNet-18) from scratch",
+        WHOLE,
+        lambda o, s: small_simple_pose(),
+        reads="nothing",
     ),
 }
 DEFAULT = ("genloc", "scratch-lora", "scratch-all", "conv-head")
@@ -169,9 +180,11 @@ def quick_zoo(runs: Path) -> Path:
     return zoo
 
 
-def contenders(a: argparse.Namespace, train: Crops, fingerprint: str) -> list[Contender]:
+def contenders(a: argparse.Namespace, train: Crops, prior: Prior) -> list[Contender]:
     """The chosen methods with their rates."""
     options = Options(a.prior, a.lora, a.rank, a.context, a.init)
+    # Rivals with a U-Net of their own are not trained again for every new prior of the same encoder.
+    weights = {"prior": short_name(prior), "encoder": weights_hash(prior.vae)}
     given = dict(text.split("=", 1) for text in a.rates)
     if unknown := sorted(given.keys() - METHODS.keys()):
         raise ValueError(f"--rates: no method {unknown}; known: {list(METHODS)}")
@@ -180,14 +193,19 @@ def contenders(a: argparse.Namespace, train: Crops, fingerprint: str) -> list[Co
         method = METHODS[name]
         rates = tuple(float(r) for r in given[name].split(",")) if name in given else method.rates
         facts = {use: getattr(options, use) for use in method.uses} | {"method": method.title}
-        if name != "simple-pose":
-            facts["prior"] = fingerprint
+        if method.reads != "nothing":
+            facts[method.reads] = weights[method.reads]
 
         def make(seed: int, method: Method = method) -> Learner:
             return method.make(options, seed)
 
         found.append(Contender(name, make, train, rates[:2] if a.quick else rates, facts))
     return found
+
+
+def short_name(prior: Prior) -> str:
+    """The hash in a loaded prior's fingerprint."""
+    return prior.fingerprint().rpartition("@")[2]
 
 
 def verdict(results: dict[str, list[dict]]) -> list[str]:
@@ -217,14 +235,12 @@ def main(argv: list[str] | None = None) -> None:
     prior = Prior(a.prior, dtype="fp32").load().to(a.device)
     for crops in (train, val, test):
         crops.encode(prior)
-    fingerprint = prior.fingerprint().rpartition("@")[2]
-    del prior
     recipe = Recipe(
         batch=a.batch, steps=tuple(a.steps), every=a.every, seeds=tuple(a.seeds), schedule=a.schedule,
         warmup=min(a.warmup, min(a.steps) // 4), lr_condition=a.lr_condition, device=a.device,
     )  # fmt: skip
     print(f"{source.summary()}\nval {len(val)}, test {len(test)} instances", flush=True)
-    benchmark = Benchmark(contenders(a, train, fingerprint), recipe, val, test, a.runs / "cells")
+    benchmark = Benchmark(contenders(a, train, prior), recipe, val, test, a.runs / "cells")
     results = benchmark.run()
     mean = mean_pose_scores(train, test)
     said = protocol(
@@ -237,7 +253,7 @@ def main(argv: list[str] | None = None) -> None:
             "schedule": f"{a.schedule}, {recipe.warmup} steps of warm-up, conditions at {a.lr_condition:g}",
             "seeds": f"{', '.join(map(str, a.seeds))}; AP: mean (least to most)",
             "chosen by AP on val": "rate and number of steps with the first seed, weights along the way",
-            "prior": f"{a.prior}@{fingerprint}",
+            "prior": f"{a.prior}@{short_name(prior)}",
             "prior has seen": SEEN if a.prior == "tiny" else "not known",
             "LoRA": f"{a.lora}, rank {a.rank}; context: {a.context}; conditions start: {a.init}",
         },
