@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from genloc.data.names import plain
 from genloc.skeleton import Skeleton
 
 Box = tuple[float, float, float, float]
@@ -174,9 +174,9 @@ class KeypointOrder:
                 f"has {count}; name them all, or cut the annotations"
             )
         names = [n.strip() for n in names[:count]]
-        place = {_plain(n): i for i, n in reversed(list(enumerate(names)))}
+        place = {plain(n): i for i, n in reversed(list(enumerate(names)))}
         place |= {n: i for i, n in enumerate(names)}  # its exact name comes first
-        found = {n: place.get(c, place.get(_plain(c), -1)) for n, c in self.called.items()}
+        found = {n: place.get(c, place.get(plain(c), -1)) for n, c in self.called.items()}
         if -1 in found.values() or len(set(found.values())) != len(found):
             lacking = [self.called[n] for n, i in found.items() if i < 0]
             raise ValueError(
@@ -185,14 +185,6 @@ class KeypointOrder:
                 "json itself takes its own"
             )
         return np.array([found.get(n, -1) for n in wanted.keypoints])
-
-
-def _plain(name: str) -> str:
-    """One spelling for `left_front_paw`, `L_F_Paw` and `leftFrontPaw`; `earbase` is the ear."""
-    words = re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])|\d+", name)
-    short = {"l": "left", "r": "right", "f": "front", "b": "back"}
-    plain = "".join(short.get(w.lower(), w.lower()) for w in words)
-    return re.sub("earbase$", "ear", plain) or name
 
 
 def _triples(values: list[Any], where: str) -> np.ndarray:

@@ -30,16 +30,18 @@ def zero_shot(
     test_on: Iterable[str],
     *,
     by: Rank = "family",
+    val: Source | None = None,
 ) -> Split:
     """Labels of some groups of animals for training, of others for testing.
 
     Args:
         train: file of the training labels.
-        test: file of the test labels; may be the same. Where it is another, its labels of the training groups are
-            the part `val`, so that a checkpoint can be chosen without a look at the animals it is tested on.
+        test: file of the test labels; may be the same, or that of `val`.
         train_on: groups that are trained on.
         test_on: groups that are tested on.
         by: what the groups are: species (category names), families (`supercategory`) or orders.
+        val: file whose labels of the training groups are the part `val`: a checkpoint is chosen without a look at
+            the animals that it is tested on.
 
     Raises:
         ValueError: a group is on both sides, is not in its file, or a family's order is not known.
@@ -52,30 +54,30 @@ def zero_shot(
             f"side and none on both{f', but {shared} is' if shared else ''}"
         )
     parts = {"train": _of(train, train_on, by, "train")}
-    if test.checksum != train.checksum and set(train_on) & set(groups(test, by)):
-        there = sorted(set(train_on) & set(groups(test, by)))
-        parts["val"] = _of(test, there, by, "val")
+    if val is not None:
+        there = [name for name in train_on if name in groups(val, by)]
+        parts["val"] = _of(val, there or train_on, by, "val")
     parts["test"] = _of(test, test_on, by, "test")
     return Split("zero-shot", {"by": by, "train": train_on, "test": test_on}, None, parts)
 
 
 def leave_one_out(
-    train: Source, test: Source, *, by: Rank = "family"
+    train: Source, test: Source, *, by: Rank = "family", val: Source | None = None
 ) -> Iterator[tuple[str, Split]]:
     """For each group in both files: its name, and the split that tests on it and trains on all others."""
     names = groups(train, by)
     for name in sorted(set(names) & set(groups(test, by))):
-        yield name, zero_shot(train, test, set(names) - {name}, [name], by=by)
+        yield name, zero_shot(train, test, set(names) - {name}, [name], by=by, val=val)
 
 
 def pairs(
-    train: Source, test: Source, *, by: Rank = "family"
+    train: Source, test: Source, *, by: Rank = "family", val: Source | None = None
 ) -> Iterator[tuple[tuple[str, str], Split]]:
     """Every ordered pair of groups: trained on the first, tested on the second; 23 x 22 families in AP-10K."""
     here, there = set(groups(train, by)), set(groups(test, by))
     for a, b in permutations(sorted(here | there), 2):
         if a in here and b in there:
-            yield (a, b), zero_shot(train, test, [a], [b], by=by)
+            yield (a, b), zero_shot(train, test, [a], [b], by=by, val=val)
 
 
 def groups(source: Source, by: Rank) -> dict[str, set[str]]:
