@@ -75,6 +75,8 @@ class CocoKeypoints:
         dropped: reason -> number of annotations left out.
         notes: what was read otherwise than written, in words.
         annotations: the file. checksum: first 16 hex digits of its sha256.
+        box_scores: annotation_id -> score of its box, where boxes are a detector's
+            (`genloc.data.detections`); else None.
 
     Raises:
         FileNotFoundError: the file, the folder or (`missing_images="error"`) a picture is absent.
@@ -101,6 +103,7 @@ class CocoKeypoints:
             raise FileNotFoundError(f"images: no folder {self.images.absolute()}")
         content = read_coco_json(self.annotations)
         self.checksum = hashlib.sha256(self.annotations.read_bytes()).hexdigest()[:16]
+        self.box_scores: dict[int, float] | None = None
         self.dropped: dict[str, int] = {}
         self.notes: list[str] = []
         self._seen: Counter[str] = Counter()

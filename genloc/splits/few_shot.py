@@ -55,7 +55,7 @@ def listed(source: Source, path: str | Path) -> Split:
             f"list: {len(absent)} of the {len(set(given))} image ids in {path} have no label in {source.file}: "
             f"{absent[:5]}{'...' if len(absent) > 5 else ''}; is it the list of another file?"
         )
-    notes = ()
+    notes: tuple[str, ...] = ()
     if len(set(given)) < len(given):
         notes = (f"{len(given)} ids in the list, {len(set(given))} of them distinct",)
     train = Part.of_images(source, given)

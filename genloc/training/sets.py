@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from genloc.data.coco import CocoKeypoints
+from genloc.data.detections import with_detections
 from genloc.skeleton import Skeleton, read_coco_json
 from genloc.splits import Part, Split, read_split
 
@@ -26,6 +27,8 @@ class SetSpec:
             images.
         split: a file of `genloc split` instead of the three above. Its part of the set's own name is taken (train,
             val or test), or the one that `FILE#part` names. Found from the root, else from the working folder.
+        detections: boxes of a detector instead of the annotations', for `genloc validate` and `test`; a COCO
+            detections json.
     """
 
     annotations: str
@@ -34,6 +37,7 @@ class SetSpec:
     annotation_ids: str | None = None
     exclude: str | None = None
     split: str | None = None
+    detections: str | None = None
 
     def selection(self) -> str:
         """What is kept, in words; empty for everything."""
@@ -125,7 +129,16 @@ def load_set(
         raise ValueError(
             f"data.{name}: no instance with a box and a labelled keypoint is left\n{source.summary()}"
         )
-    return source
+    if spec.detections is None:
+        return source
+    if name == "train":
+        raise ValueError(
+            "data.train.detections: detections have no labels to train on; leave it out"
+        )
+    try:
+        return with_detections(source, root / spec.detections)
+    except (ValueError, FileNotFoundError) as error:
+        raise type(error)(f"data.{name}.{error}") from error
 
 
 def _ids(spec: SetSpec, annotations: Path, root: Path) -> tuple[list[int] | None, list[int] | None]:
