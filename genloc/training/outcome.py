@@ -165,13 +165,18 @@ def _more(
     more = {"crops": f"{len(data.sources[name].instances)} of {data.crop_size} pixels"}
     if spec is not None and spec.selection():
         more["only"] = spec.selection()
-    if spec is not None and spec.split is not None:
-        more["split"] = open_split(spec.split.partition("#")[0], data.root).title()
+    for used in ("train", name):
+        spec = data.specs[used]
+        if spec is not None and spec.split is not None:
+            title = open_split(spec.split.partition("#")[0], data.root).title()
+            more["split" if used == name else "split of the training set"] = title
     if checkpoint is None:
         more["weights"] = "not trained"
     else:
-        position = read_checkpoint(checkpoint)["position"]
-        more["weights"] = f"{checkpoint}, after step {position['global_step']}"
+        read = read_checkpoint(checkpoint)
+        more["weights"] = (
+            f"{checkpoint}, after step {read['position']['global_step']} on {read['trained_on']['crops']} crops"
+        )
     if isinstance(module.model, GenLoc):
         more["prior"] = module.model.prior.fingerprint()
         if module.model.prior.source == "tiny":
