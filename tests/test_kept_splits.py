@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
-from genloc.data.zoo import SPECIES
+from genloc.data.zoo import SPECIES, write_zoo
 from genloc.splits import SHOTS, TABLE_6, read_split, write_split
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -75,18 +77,37 @@ def test_pairs_share_no_species() -> None:
         assert not train & test
 
 
+@pytest.mark.parametrize("style", ["cartoon", "sketch", "painting", "night"])
+def test_a_style_changes_pictures_and_no_label(tmp_path: Path, style: str) -> None:
+    """So the files of all styles are known once one is drawn."""
+    small: dict[str, Any] = {"per_species": 3, "size": 64, "species": (1, 19), "workers": 1}
+    photo = write_zoo(tmp_path / "photo", **small)
+    other = write_zoo(tmp_path / style, style=style, **small)
+    for name, path in photo.items():
+        assert of_style(path, style) == other[name].read_bytes()
+    first = sorted((tmp_path / "photo" / "data").iterdir())[0]
+    assert first.read_bytes() != (tmp_path / style / "data" / first.name).read_bytes()
+
+
+def of_style(annotations: Path, style: str) -> bytes:
+    """The annotation file of the same zoo drawn in another style."""
+    content = json.loads(annotations.read_text())
+    content["info"]["style"] = style
+    return json.dumps(content).encode()
+
+
 @pytest.mark.slow
 def test_they_are_made_again_to_the_byte(
     tool: ModuleType, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Draws all five zoos: half an hour on one core. Labels come of the drawing, as what hides what does."""
-    from genloc.data.zoo import write_zoo
-
+    """Draws the whole zoo, some minutes: what a picture hides is known when it is drawn."""
     folder = tmp_path_factory.mktemp("zoos")
-    write_zoo(folder / "photo")
-    for style in tool.STYLES:
-        write_zoo(folder / style, style=style)
+    drawn = write_zoo(folder / "photo")
     styles = {style: folder / style for style in tool.STYLES}
+    for style, place in styles.items():
+        (place / "annotations").mkdir(parents=True)
+        for path in drawn.values():
+            (place / "annotations" / path.name).write_bytes(of_style(path, style))
     made = [*tool.photo_splits(folder / "photo"), *tool.style_splits(folder / "photo", styles)]
     assert {name for name, _ in made} == {path.stem for path in KEPT.glob("*.json")}
     for name, split in made:
