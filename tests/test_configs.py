@@ -121,6 +121,40 @@ def test_baseline_trains_and_is_scored_over_a_configuration(
     assert main(["test", *arguments, "--ckpt_path", "none"]) == 0
 
 
+# Protocol -> the configuration that it is laid over.
+PROTOCOLS = {
+    "ap10k": "ap10k",
+    "scarcenet": "ap10k",
+    "zero_shot": "ap10k",
+    "coco": "coco",
+    "coco_detections": "coco",
+    "human_art": "human_art",
+    "animalpose": "animalpose",
+}
+
+
+def test_every_protocol_has_its_configuration_here() -> None:
+    assert {path.stem for path in CONFIGS.glob("protocol/*.yaml")} == PROTOCOLS.keys()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_protocol_trains_and_is_scored_over_its_configuration(
+    protocol: str, prior: Path, tmp_path: Path
+) -> None:
+    """Numbers and real pictures are those of test_protocols.py; here it is the whole model."""
+    LAYOUTS[PROTOCOLS[protocol]](tmp_path / "data")
+    if protocol == "coco_detections":
+        box = {"image_id": 1, "category_id": 1, "bbox": [2, 2, 30, 20], "score": 0.7}
+        place = tmp_path / "data" / "person_detection_results"
+        place.mkdir()
+        (place / "COCO_val2017_detections_AP_H_56_person.json").write_text(json.dumps([box]))
+    arguments = ["--config", str(CONFIGS / f"{PROTOCOLS[protocol]}.yaml")]
+    arguments += ["--config", str(CONFIGS / "protocol" / f"{protocol}.yaml")]
+    arguments += small(tmp_path / "data", prior, tmp_path / "runs")
+    assert main(["fit", *arguments]) == 0
+    assert main(["test", *arguments, "--ckpt_path", "none"]) == 0
+
+
 @pytest.mark.parametrize(
     ("name", "epochs"),
     [("ap10k", 100), ("coco", 14), ("human_art", 14), ("ablation/ten_epochs", 10)],

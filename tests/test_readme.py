@@ -44,6 +44,25 @@ RUN_AS = {
         f"--data.root data/ap10k {ONE_STEP}"
     ),
     "genloc evaluate results.json data/ap10k/annotations/ap10k-val-split1.json --skeleton ap10k": "",
+    "genloc split few-shot data/ap10k/annotations/ap10k-train-split1.json --shots 5 --seed 0 "
+    "--out data/splits/shots_5.json": "",
+    "genloc split zero-shot data/ap10k/annotations --train Bovidae --test Canidae "
+    "--out data/splits/bovidae_canidae.json": "",
+    "genloc fit --config configs/ap10k.yaml --config configs/protocol/scarcenet.yaml "
+    "--data.root data/ap10k --data.split data/splits/shots_5.json --name shots_5": (
+        "genloc fit --config configs/ap10k.yaml --config configs/protocol/scarcenet.yaml "
+        f"--data.root data/ap10k --data.split data/splits/shots_5.json --name shots_5 {ONE_STEP}"
+    ),
+    "genloc fit --config configs/ap10k.yaml --config configs/protocol/zero_shot.yaml "
+    "--data.root data/ap10k --data.split data/splits/bovidae_canidae.json --name bovidae_canidae": (
+        "genloc fit --config configs/ap10k.yaml --config configs/protocol/zero_shot.yaml --data.root data/ap10k "
+        f"--data.split data/splits/bovidae_canidae.json --name bovidae_canidae {ONE_STEP}"
+    ),
+    "genloc fit --config configs/zoo.yaml --data.split configs/splits/zoo/few_shot_5_seed_0.json "
+    "--name zoo_shots_5": (  # the kept splits are of a larger zoo than the one here, and refused
+        "genloc fit --config configs/zoo.yaml --data.root data/ap10k --data.split data/splits/shots_5.json "
+        f"--name zoo_shots_5 {ONE_STEP}"
+    ),
     "genloc zoo data/zoo": "genloc zoo data/zoo --per-species 3 --size 64 --workers 1",
     "genloc fit --config configs/zoo.yaml --name mine --data.root mine --data.skeleton mine/skeleton.yaml "
     "--data.train.annotations annotations.json --data.train.images images "
@@ -71,6 +90,7 @@ def commands() -> list[str]:
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder like a fresh clone, with small data in it."""
     from genloc.data.zoo import write_zoo
+    from genloc.splits import few_shot, read_source, write_split, zero_shot
     from tests.make_prior import tiny_modules, write_folder
 
     clone = tmp_path_factory.mktemp("clone")
@@ -80,6 +100,10 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_folder(clone / "prior", tiny_modules())
     zoo = clone / "data" / "ap10k"
     write_zoo(zoo, per_species=4, size=64, species=(1, 7), workers=1)
+    train, val = (read_source(zoo / f"annotations/ap10k-{p}-split1.json") for p in ("train", "val"))
+    pair = zero_shot(train, val, ["Bovidae"], ["Canidae"], val=val)
+    write_split(few_shot(train, 5), clone / "data" / "splits" / "shots_5.json")
+    write_split(pair, clone / "data" / "splits" / "bovidae_canidae.json")
     (clone / "runs" / "quickstart").mkdir(parents=True)
     shutil.copytree(zoo, clone / "runs" / "quickstart" / "zoo")
 

@@ -21,6 +21,12 @@ def run(arguments: Sequence[str]) -> None:
         "--sigmas", help="OKS sigmas by name, such as ap10k-legacy; default: the skeleton's own"
     )
     parser.add_argument("--nms", type=float, help="OKS above which detections are the same one")
+    parser.add_argument(
+        "--split", help="score a part of the annotations only: FILE#part of genloc split"
+    )
+    parser.add_argument(
+        "--per-folder", action="store_true", help="score each folder of pictures by itself, too"
+    )
     parser.add_argument("--out", type=Path, help="write the table to this Markdown file, too")
     given = parser.parse_args(arguments)
 
@@ -28,16 +34,35 @@ def run(arguments: Sequence[str]) -> None:
 
     from genloc.data.coco import CocoKeypoints
     from genloc.metrics.evaluate import evaluate as score
+    from genloc.metrics.evaluate import read_results
+    from genloc.metrics.folders import folder_scores
+    from genloc.metrics.table import Table
     from genloc.skeleton import load_skeleton
+    from genloc.splits import read_split
 
     skeleton = load_skeleton(given.skeleton)
-    source = CocoKeypoints(given.annotations, None, skeleton=skeleton)
-    result = score(
-        given.results, source.ground_truth(), skeleton, sigmas=given.sigmas, nms=given.nms
+    part = None
+    if given.split is not None:
+        path, _, name = given.split.partition("#")
+        part = read_split(path).part(name or "test")
+        part.check(given.annotations, f"--split {given.split}")
+    source = CocoKeypoints(
+        given.annotations,
+        None,
+        skeleton=skeleton,
+        image_ids=None if part is None else part.image_ids,
+        annotation_ids=None if part is None else part.annotation_ids,
+        keypoints=None if part is None else part.keypoints,
     )
+    truth = source.ground_truth()
+    rules = {"sigmas": given.sigmas, "nms": given.nms}
+    result = score(given.results, truth, skeleton, **rules)
     tables = [result.table()]
     if len(result.scores["per_species"]) > 1:
         tables.append(result.species_table())
+    if given.per_folder:
+        folders = folder_scores(read_results(given.results), truth, skeleton, **rules)
+        tables.append(Table("Each folder", folders, result.protocol))
     for table in tables:
         rich.print(table.rich())
     if given.out is not None:

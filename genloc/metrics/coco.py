@@ -33,9 +33,10 @@ class CocoAP:
             has them.
         skeleton: K keypoints and their sigmas.
         sigmas: a name of `OKS_SIGMAS` instead of the skeleton's own.
-        nms: OKS above which two detections of one image and species are the same animal; None to
-            keep all. Results with an `annotation_id` come from given boxes, one each, and are
-            never removed by it.
+        nms: OKS above which two detections of one image and species are the same animal, by the
+            `area` or `bbox` that a result states, else the extent of its keypoints; None to keep
+            all. Results with an `annotation_id` come from given boxes, one each, and are never
+            removed by it.
 
     Attributes:
         results: what was added. duplicates: how many were dropped for a repeated annotation id.
@@ -174,16 +175,18 @@ class CocoAP:
         for group in groups.values():
             xy = np.array([self.results[i]["keypoints"] for i in group]).reshape(len(group), -1, 3)
             extent = np.ptp(xy[..., :2], axis=1).prod(axis=-1)
-            area = [
-                self.results[i]["bbox"][2] * self.results[i]["bbox"][3]
-                if self.results[i].get("bbox")
-                else extent[j]
-                for j, i in enumerate(group)
-            ]
+            area = [_area(self.results[i], extent[j]) for j, i in enumerate(group)]
             scores = np.array([self.results[i]["score"] for i in group])
             keep = oks_nms(xy, scores, np.array(area), self.sigmas, self.nms)
             removed.update(i for i, kept in zip(group, keep, strict=True) if not kept)
         return [r for i, r in enumerate(self.results) if i not in removed]
+
+
+def _area(result: dict[str, Any], extent: float) -> float:
+    """Square pixels of the result's object, as it states them; else the extent of its keypoints."""
+    if result.get("area"):
+        return float(result["area"])
+    return result["bbox"][2] * result["bbox"][3] if result.get("bbox") else extent
 
 
 def _run(truth: dict[str, Any], results: list[dict[str, Any]], sigmas: tuple[float, ...]) -> Any:

@@ -22,6 +22,7 @@ from genloc.training.logs import run_loggers
 from genloc.training.module import KeypointModule
 from genloc.training.outcome import write_adapter, write_outcome
 from genloc.training.resume import read_checkpoint
+from genloc.training.scoring import Scoring
 
 WRITTEN = (
     *(CHECKPOINTS, LOGS, "adapter", "config.yaml", "metrics.json", "overlays.png"),
@@ -75,6 +76,7 @@ class TrainingCLI(LightningCLI):
             action="store_true",
             help="Start again in the folder of an earlier run, whose results are deleted.",
         )
+        parser.add_class_arguments(Scoring, "scoring")
         parser.add_lightning_class_args(Checkpoints, "checkpoints")
         parser.add_lightning_class_args(Pictures, "pictures")
 
@@ -186,7 +188,13 @@ class TrainingCLI(LightningCLI):
         records = self.model.scores.records()  # of all processes, so all must ask
         if self.trainer.is_global_zero and not is_trial(self.trainer):
             write_outcome(
-                self.model, self.datamodule, self.run_folder, name, records, self.checkpoint
+                self.model,
+                self.datamodule,
+                self.run_folder,
+                name,
+                records,
+                self.checkpoint,
+                self._get(self.config_init, "scoring"),
             )
 
 

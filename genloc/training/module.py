@@ -216,7 +216,7 @@ class KeypointModule(pl.LightningModule):
     def _start_scores(self, name: str) -> None:
         source = self.data.sources[name]
         if self.scores is None or self.scores.source is not source:
-            self.scores = Scores(source)
+            self.scores = Scores(source, self.data.padding)
         self.scores.reset()
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Keypoints]:

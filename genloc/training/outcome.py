@@ -13,7 +13,9 @@ from rich.console import Console
 from genloc import __version__
 from genloc.adapter import save_adapter
 from genloc.conditions.learned import LearnedCondition
+from genloc.data.coco import CocoKeypoints
 from genloc.metrics.evaluate import evaluate, sigmas_name
+from genloc.metrics.folders import folder_scores
 from genloc.metrics.mean_pose import mean_pose
 from genloc.metrics.table import Protocol, Table
 from genloc.models.genloc import GenLoc
@@ -21,6 +23,8 @@ from genloc.training.checkpoints import checkpoint_path
 from genloc.training.data import KeypointData
 from genloc.training.module import KeypointModule
 from genloc.training.resume import check_names, read_checkpoint, trainable_state
+from genloc.training.scoring import Scoring
+from genloc.training.sets import open_split
 
 METRICS = "metrics.json"
 
@@ -84,6 +88,7 @@ def write_outcome(
     name: str,
     records: list[dict[str, Any]],
     checkpoint: Path | None,
+    scoring: Scoring = Scoring(),  # noqa: B008 - frozen
 ) -> None:
     """Score the results of the set `name` ("val" or "test"), print the table and write the numbers.
 
@@ -92,23 +97,35 @@ def write_outcome(
     """
     source = data.sources[name]
     trained_on = data.training_source()
+    truth = source.ground_truth()
+    first = scoring.sigmas[0] if scoring.sigmas else None
+    rules: dict[str, Any] = {"nms": scoring.nms}
     result = evaluate(
         records,
-        source.ground_truth(),
+        truth,
         data.skeleton,
+        sigmas=first,
         pose=None if trained_on is None else mean_pose(trained_on.instances),
+        **rules,
         protocol=Protocol(
             annotations=str(source.annotations),
             checksum=source.checksum,
-            boxes="ground truth",
+            boxes="ground truth" if source.box_scores is None else _detections(data, name),
             padding=str(data.padding),
             flip_test="on" if module.flip_test else "off",
             decoding=module.decoding,
-            sigmas=sigmas_name(data.skeleton, None),
-            nms="none, one result for each box",
+            sigmas=sigmas_name(data.skeleton, first),
+            nms=_nms(source, scoring),
             more=_more(module, data, name, checkpoint),
         ),
     )
+    other_sigmas = {
+        sigmas: evaluate(records, truth, data.skeleton, sigmas=sigmas, **rules).scores
+        for sigmas in scoring.sigmas[1:]
+    }
+    folders = {}
+    if scoring.per_folder:
+        folders = folder_scores(records, truth, data.skeleton, sigmas=first, nms=scoring.nms)
     run.mkdir(parents=True, exist_ok=True)
     _write_json(run / f"results-{name}.json", records)
     path = run / METRICS
@@ -119,6 +136,8 @@ def write_outcome(
             "of": result.mean_pose_of,
             **{key: _plain(value) for key, value in result.mean_pose.items()},
         },
+        **({"other_sigmas": _plain(other_sigmas)} if other_sigmas else {}),
+        **({"per_folder": _plain(folders)} if folders else {}),
         "protocol": result.protocol.lines(),
         "notes": list(result.notes),
         "instances": len(source.instances),
@@ -127,10 +146,13 @@ def write_outcome(
     _write_json(path, kept)
     notes = (f"mean pose: of {result.mean_pose_of}, placed in each box", *result.notes)
     rows = {run.name: result.scores, "mean pose": result.mean_pose}
+    rows |= {f"{run.name}, sigmas {sigmas}": scores for sigmas, scores in other_sigmas.items()}
     console = Console()
     if not console.is_terminal:
         console = Console(width=110)
     console.print(Table(f"{run}: {name}", rows, result.protocol, notes).rich())
+    if folders:
+        console.print(Table("Each folder", folders, result.protocol).rich())
     for written in (path, run / f"results-{name}.json", run / "overlays.png", run / "adapter"):
         if written.exists():
             print(written)
@@ -143,11 +165,18 @@ def _more(
     more = {"crops": f"{len(data.sources[name].instances)} of {data.crop_size} pixels"}
     if spec is not None and spec.selection():
         more["only"] = spec.selection()
+    for used in ("train", name):
+        spec = data.specs[used]
+        if spec is not None and spec.split is not None:
+            title = open_split(spec.split.partition("#")[0], data.root).title()
+            more["split" if used == name else "split of the training set"] = title
     if checkpoint is None:
         more["weights"] = "not trained"
     else:
-        position = read_checkpoint(checkpoint)["position"]
-        more["weights"] = f"{checkpoint}, after step {position['global_step']}"
+        read = read_checkpoint(checkpoint)
+        more["weights"] = (
+            f"{checkpoint}, after step {read['position']['global_step']} on {read['trained_on']['crops']} crops"
+        )
     if isinstance(module.model, GenLoc):
         more["prior"] = module.model.prior.fingerprint()
         if module.model.prior.source == "tiny":
@@ -155,6 +184,17 @@ def _more(
                 "drawn animals of the built-in zoo and their captions, nothing else"
             )
     return more
+
+
+def _detections(data: KeypointData, name: str) -> str:
+    spec = data.specs[name]
+    return f"detections of {spec.detections}" if spec is not None else "detections"
+
+
+def _nms(source: CocoKeypoints, scoring: Scoring) -> str:
+    if source.box_scores is None:
+        return "none, one result for each box"
+    return "none" if scoring.nms is None else f"OKS {scoring.nms}"
 
 
 def _plain(value: Any) -> Any:

@@ -18,11 +18,15 @@ class Scores:
     """Collects results and scores them against one set.
 
     Args:
-        source: the labels.
+        source: the labels, or the detections in their place.
+        padding: side of the crop over that of the box; copies are told by the area of the crop.
     """
 
-    def __init__(self, source: CocoKeypoints) -> None:
+    def __init__(self, source: CocoKeypoints, padding: float = 1.25) -> None:
         self.source = source
+        self.padding = padding
+        # What tells a result's box: an annotation, or a detection of which an image may have many.
+        self._box = "annotation_id" if source.box_scores is None else "detection"
         self._truth = source.ground_truth()
         self._records: list[dict[str, Any]] = []
 
@@ -33,24 +37,33 @@ class Scores:
     def add(self, found: Keypoints, batch: dict[str, Tensor]) -> None:
         """Add the results of a batch."""
         names = ("image_id", "category_id", "annotation_id")
-        self._records += found.to_coco(*(batch[name].tolist() for name in names))
+        records = found.to_coco(*(batch[name].tolist() for name in names))
+        if self.source.box_scores is not None:
+            boxes = batch["box"].double() * self.padding
+            for record, (w, h) in zip(records, boxes[:, 2:].tolist(), strict=True):
+                record["detection"] = record.pop("annotation_id")
+                record["score"] *= self.source.box_scores[record["detection"]]
+                record["area"] = w * h  # as mmpose takes it for its OKS-NMS: with the padding
+        self._records += records
 
     def records(self) -> list[dict[str, Any]]:
-        """COCO results of all processes by annotation id, one for each: the same on every process."""
+        """COCO results of all processes by box, one for each: the same on every process."""
         parts = [self._records]
         if torch.distributed.is_available() and torch.distributed.is_initialized():
             parts = [[] for _ in range(torch.distributed.get_world_size())]
             torch.distributed.all_gather_object(parts, self._records)
-        by_id = {record["annotation_id"]: record for part in parts for record in part}
-        return [by_id[annotation] for annotation in sorted(by_id)]
+        by_box = {record[self._box]: record for part in parts for record in part}
+        return [by_box[box] for box in sorted(by_box)]
 
     def compute(self) -> dict[str, float]:
-        """AP and its kin by pycocotools, and PCK@0.1, 0 to 1; NaN where there is no truth for it."""
+        """AP and its kin by pycocotools, and PCK@0.1 of labelled boxes, 0 to 1; NaN where there is no truth."""
         records = self.records()
         ap = CocoAP(self._truth, self.source.skeleton)
         ap.add(records)
         scores = ap.compute()
         numbers = {name: scores[name] for name in (*STATS, "AP pooled")}
+        if self.source.box_scores is not None:
+            return numbers
         truth = {instance.annotation_id: instance for instance in self.source.instances}
         seen = [truth[record["annotation_id"]] for record in records]
         found = np.array([record["keypoints"] for record in records]).reshape(len(records), -1, 3)

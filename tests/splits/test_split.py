@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from genloc.data.coco import CocoKeypoints
+from genloc.skeleton import load_skeleton
+from genloc.splits import (
+    Part,
+    Split,
+    cross_domain,
+    few_shot,
+    held_out,
+    merge,
+    published,
+    read_source,
+    read_split,
+    write_split,
+    zero_shot,
+)
+from tests.splits.worlds import content, record, write
+
+KEYPOINTS = ("nose", "tail", "left_paw")
+
+
+def test_a_split_is_read_as_it_was_written(tmp_path: Path) -> None:
+    source = read_source(write(tmp_path / "a.json", content()))
+    other = read_source(write(tmp_path / "b.json", content(seed=1)))
+    for split in (
+        few_shot(source, 3, 7),
+        zero_shot(source, other, ["Bovidae"], ["Felidae", "Equidae"], val=other),
+        held_out(source, other, KEYPOINTS, ["tail"], val=other),
+    ):
+        write_split(split, tmp_path / "deep" / "split.json")
+        again = read_split(tmp_path / "deep" / "split.json")
+        assert again == split
+        assert again.summary() == split.summary()
+    assert [path.name for path in (tmp_path / "deep").iterdir()] == ["split.json"]
+
+
+def test_the_bytes_are_pinned(tmp_path: Path) -> None:
+    """The same file on every Python: the hash was taken once and must never change."""
+    source = read_source(write(tmp_path / "a.json", content(images=30)))
+    write_split(few_shot(source, 2, 3), tmp_path / "split.json")
+    written = (tmp_path / "split.json").read_bytes()
+    assert hashlib.sha256(written).hexdigest()[:16] == "d129b86837f439ea"
+
+
+def test_it_needs_the_standard_library_only() -> None:
+    code = "import sys, genloc.splits; print(*(m.split('.')[0] for m in sys.modules))"
+    # -I -S: without site-packages nothing else could be imported.
+    code = f"import sys; sys.path.insert(0, {str(Path.cwd())!r}); {code}"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code], capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+    known = sys.stdlib_module_names | {"genloc", "__main__"}
+    assert not {m for m in done.stdout.split() if m not in known and not m.startswith("_")}
+
+
+def test_another_file_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.json", content())
+    part = few_shot(read_source(path), 2).parts["train"]
+    part.check(path, "the split")
+    other = write(tmp_path / "b.json", content(seed=1))
+    with pytest.raises(ValueError, match=r"x#train was made for a\.json .*b\.json has .* again"):
+        part.check(other, "x#train")
+    with pytest.raises(FileNotFoundError, match="no annotation file"):
+        part.check(tmp_path / "c.json", "x")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "not a json file"),
+        ("[]", "is no split"),
+        ('{"images": []}', "is no split"),
+        ('{"format": "genloc split 1", "kind": "x"}', "damaged: KeyError"),
+        (
+            '{"format": "genloc split 1", "kind": "x", "recipe": {}, "seed": 0, "notes": [],'
+            '"parts": {"train": {"file": "a"}}}',
+            "damaged: KeyError",
+        ),
+        (
+            '{"format": "genloc split 1", "kind": "x", "recipe": {}, "seed": 0, "notes": [],'
+            '"parts": {}}',
+            "has parts",
+        ),
+    ],
+)
+def test_files_that_are_no_splits(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_split(tmp_path / "a.json")
+    with pytest.raises(FileNotFoundError, match="genloc split makes one"):
+        read_split(tmp_path / "b.json")
+
+
+def test_parts_are_asked_for_by_name() -> None:
+    split = Split("few-shot", {}, 0, {"train": Part("a.json", "0" * 16)})
+    with pytest.raises(ValueError, match="no part 'test'; it has train"):
+        split.part("test")
+
+
+def test_what_cannot_be_trained_on_is_not_in_a_split(tmp_path: Path) -> None:
+    given = content(images=3)
+    crowd, unlabelled, boxless = record(900, 1, 1), record(901, 2, 1, v=0), record(902, 3, 1)
+    crowd["iscrowd"] = 1
+    boxless["bbox"] = [3, 3, 0, 9]
+    given["annotations"] += [crowd, unlabelled, boxless, record(903, 77, 1)]
+    source = read_source(write(tmp_path / "a.json", given))
+    assert {label.annotation_id for label in source.labels} == {
+        a["id"] for a in given["annotations"] if a["id"] < 900
+    }
+    with pytest.raises(ValueError, match="no annotation has a box and a labelled keypoint"):
+        read_source(write(tmp_path / "b.json", given | {"annotations": [unlabelled]}))
+    with pytest.raises(ValueError, match="not in COCO keypoints format"):
+        read_source(write(tmp_path / "c.json", {"images": []}))
+
+
+@pytest.mark.filterwarnings("ignore:.*edges left out")
+@pytest.mark.parametrize(
+    "name",
+    ["animalpose/annotations/coco_keypoints.json", "animalpose/keypoints.json",
+     "coco_mini/annotations/person_keypoints_train2017.json",
+     "coco_mini/annotations/person_keypoints_val2017.json",
+     "mirror_mouse/annotations/coco_keypoints.json",
+     *(f"mmpose_samples/{folder}/test_{file}.json" for folder, file in (
+        ("ap10k", "ap10k"), ("ak", "animalkingdom"), ("humanart", "humanart"), ("wflw", "wflw"),
+        ("animalpose", "animalpose"), ("coco", "coco"), ("crowdpose", "crowdpose"),
+        ("horse10", "horse10"), ("ochuman", "ochuman"), ("locust", "locust")))],
+)  # fmt: skip
+def test_published_files_are_seen_as_the_reader_of_the_data_sees_them(
+    real_data: Path, name: str
+) -> None:
+    source = read_source(real_data / name)
+    read = CocoKeypoints(real_data / name, None, skeleton=load_skeleton(real_data / name))
+    assert source.checksum == read.checksum
+    expected = [(i.annotation_id, i.image_id, read.species(i.category_id)) for i in read.instances]
+    found = [(label.annotation_id, label.image_id, label.species) for label in source.labels]
+    assert found == sorted(expected)
+
+
+def test_held_out_keypoints(tmp_path: Path) -> None:
+    source = read_source(write(tmp_path / "a.json", content()))
+    split = held_out(source, source, KEYPOINTS, ["tail"])
+    assert split.parts["train"].keypoints == {"nose": "nose", "left_paw": "left_paw"}
+    assert split.parts["test"].keypoints == {"tail": "tail"}
+    for held in (["wing"], [], list(KEYPOINTS)):
+        with pytest.raises(ValueError, match="cannot be held out"):
+            held_out(source, source, KEYPOINTS, held)
+
+
+def test_domains_meet_on_the_keypoints_of_both(tmp_path: Path) -> None:
+    a = read_source(write(tmp_path / "a.json", content()))
+    b = read_source(write(tmp_path / "b.json", content(seed=1)))
+    split = cross_domain(a, b, {"nose": "Nose", "ear": "Ear"}, {"nose": "N", "tail": "T"}, val=a)
+    assert split.parts["train"].keypoints == split.parts["val"].keypoints == {"nose": "Nose"}
+    assert split.parts["test"].keypoints == {"nose": "N"}
+    assert split.notes == ("only one file has ear, tail: not counted",)
+    names = {name: name for name in KEYPOINTS}
+    same = cross_domain(a, b, names, names)
+    assert same.parts["train"].keypoints is None and not same.notes
+    with pytest.raises(ValueError, match="share no keypoint"):
+        cross_domain(a, b, {"ear": "Ear"}, {"tail": "T"})
+
+
+def test_published_files_are_found_by_a_word(tmp_path: Path) -> None:
+    for name in ("train", "val", "test"):
+        write(tmp_path / f"ap10k-{name}-split1.json", content())
+    assert published(tmp_path, "val-split1").name == "ap10k-val-split1.json"
+    beside = tmp_path / "ap10k-train-split1.json"
+    assert published(beside, "train-split1") == beside
+    assert published(beside, "test-split1").name == "ap10k-test-split1.json"
+    with pytest.raises(FileNotFoundError, match="is named val-split2; it has ap10k-test-split1"):
+        published(tmp_path, "val-split2")
+    with pytest.raises(ValueError, match=r"3 files .* say more"):
+        published(tmp_path, "split1")
+    with pytest.raises(FileNotFoundError, match="no file or folder"):
+        published(tmp_path / "absent", "split1")
+
+
+def test_files_are_merged_and_split_as_one(tmp_path: Path) -> None:
+    a, b = (write(tmp_path / f"{n}.json", content(first=n)) for n in (1, 100))
+    counts = merge([a, b], tmp_path / "c.json")
+    both = read_source(tmp_path / "c.json")
+    assert both.labels == tuple(sorted(read_source(a).labels + read_source(b).labels))
+    assert counts == {"images": 80, "annotations": len(both.labels)}
+    with pytest.raises(ValueError, match="share 40 ids of images"):
+        merge([a, a], tmp_path / "d.json")
+    other = content(first=100)
+    other["categories"] = other["categories"][1:]
+    write(b, other)
+    with pytest.raises(ValueError, match="other categories"):
+        merge([a, b], tmp_path / "d.json")
+    with pytest.raises(ValueError, match="expected two or more"):
+        merge([a], tmp_path / "d.json")
+    (tmp_path / "e.json").write_text(json.dumps([1]))
+    with pytest.raises(ValueError, match="not in COCO"):
+        merge([a, tmp_path / "e.json"], tmp_path / "d.json")
+    assert not (tmp_path / "d.json").exists()
