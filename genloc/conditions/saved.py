@@ -38,9 +38,9 @@ def check_condition(condition: Any, skeleton: Skeleton, channels: int) -> None:
             got = None if weight is None else tuple(weight.shape)
             raise ValueError(f"condition.weight is {got}; this skeleton and prior need {shape}")
     elif condition.skeleton is None or condition.skeleton.keypoints != skeleton.keypoints:
-        got = None if condition.skeleton is None else list(condition.skeleton.keypoints)
+        asked = None if condition.skeleton is None else list(condition.skeleton.keypoints)
         raise ValueError(
-            f"condition asks for the keypoints {got}; the skeleton has {list(skeleton.keypoints)}"
+            f"condition asks for the keypoints {asked}; the skeleton has {list(skeleton.keypoints)}"
         )
 
 

@@ -50,8 +50,6 @@ class TextEncoder:
             ValueError: an empty text, or one of whose words the tokenizer knows none.
         """
         rows = self._tokens(texts, encoder)
-        if not rows:
-            return torch.empty(0, encoder.config.hidden_size)  # type: ignore[union-attr]
         length = max(len(ids) for ids, _ in rows)
         # The encoder is causal: what stands behind a text cannot change it, so any token pads.
         padded = [ids + ids[-1:] * (length - len(ids)) for ids, _ in rows]
