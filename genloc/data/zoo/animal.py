@@ -170,8 +170,8 @@ def make_animal(category_id: int, rng: np.random.Generator, pose: str | None = N
             for t in np.linspace(0.1, 0.9, 9):
                 body.add(elbow + t * (paw - elbow), hip + (0.9 - 0.8 * t) * spine, 0.03, 0.03, EAR)
 
-    rise = -body.lowest() + (rng.uniform(0, 0.15) if pose == "running" else 0.0)
-    shift = np.array([0.0, 0.0, rise])
+    height = -body.lowest() + (rng.uniform(0, 0.15) if pose == "running" else 0.0)
+    shift = np.array([0.0, 0.0, height])
     body.move(shift)
     name = species_name(category_id)
     return Animal(

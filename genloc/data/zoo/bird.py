@@ -22,6 +22,18 @@ from genloc.data.zoo.capsules import (
     Vector,
     direction,
 )
+from genloc.data.zoo.species import (
+    BLUE,
+    BROWN,
+    CREAM,
+    GREEN,
+    GREY,
+    RED,
+    TAN,
+    WHITE,
+    YELLOW,
+    Colours,
+)
 
 KEYPOINTS = (
     "beak_tip", "left_eye", "right_eye", "crown", "breast", "tail_tip",
@@ -63,6 +75,60 @@ class BirdPlan:
     tail: float = 0.55
     tail_width: float = 0.16
     crest: float = 0.0
+
+
+BIRDS: dict[str, tuple[BirdPlan, Colours]] = {
+    "sparrow": (BirdPlan(), (BROWN, TAN, GREY)),
+    "duck": (
+        BirdPlan(upright=6, girth=0.36, neck=0.42, beak=0.24, beak_width=0.1, leg=0.3, tail=0.3),
+        (GREEN, BROWN, WHITE),
+    ),
+    "heron": (
+        BirdPlan(
+            upright=30,
+            girth=0.25,
+            neck=1.05,
+            head=0.16,
+            beak=0.5,
+            beak_width=0.055,
+            leg=1.35,
+            tail=0.28,
+            crest=0.2,
+        ),
+        (GREY, WHITE, BLUE),
+    ),
+    "owl": (
+        BirdPlan(
+            upright=68,
+            girth=0.4,
+            neck=0.04,
+            head=0.36,
+            beak=0.02,
+            beak_width=0.06,
+            hook=0.8,
+            eye_front=0.95,
+            leg=0.26,
+            tail=0.3,
+            crest=-0.16,
+        ),
+        (BROWN, CREAM, GREY),
+    ),
+    "parrot": (
+        BirdPlan(
+            upright=52,
+            girth=0.3,
+            neck=0.1,
+            head=0.25,
+            beak=0.1,
+            beak_width=0.11,
+            hook=0.6,
+            leg=0.24,
+            tail=1.1,
+            tail_width=0.1,
+        ),
+        (GREEN, RED, BLUE, YELLOW),
+    ),
+}
 
 
 def make_bird(

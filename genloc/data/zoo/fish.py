@@ -10,6 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from genloc.data.zoo.capsules import COAT, DARK, EYE, FACE, MANE, TAIL, Capsules, Vector
+from genloc.data.zoo.species import (
+    BLUE,
+    BROWN,
+    CREAM,
+    GREEN,
+    GREY,
+    ORANGE,
+    RED,
+    WHITE,
+    YELLOW,
+    Colours,
+)
 
 KEYPOINTS = (
     "mouth", "left_eye", "right_eye", "dorsal_fin_front", "dorsal_fin_tip", "anal_fin_tip",
@@ -49,6 +61,68 @@ class FishPlan:
     pectoral: float = 0.28
 
 
+FISHES: dict[str, tuple[FishPlan, Colours]] = {
+    "trout": (FishPlan(), (GREY, BROWN, GREEN)),
+    "shark": (
+        FishPlan(
+            depth=0.2,
+            width=0.17,
+            nose=0.15,
+            dorsal=0.34,
+            dorsal_at=0.38,
+            dorsal_long=0.16,
+            anal=0.1,
+            tail=0.48,
+            tail_uneven=0.35,
+            pectoral=0.5,
+        ),
+        (GREY, BLUE, BROWN),
+    ),
+    "angelfish": (
+        FishPlan(
+            depth=0.5,
+            width=0.1,
+            nose=0.35,
+            dorsal=0.5,
+            dorsal_at=0.35,
+            dorsal_long=0.5,
+            anal=0.5,
+            tail=0.34,
+            pectoral=0.2,
+        ),
+        (YELLOW, WHITE, BLUE),
+    ),
+    "goldfish": (
+        FishPlan(
+            depth=0.34,
+            width=0.27,
+            nose=0.9,
+            dorsal=0.3,
+            dorsal_at=0.32,
+            dorsal_long=0.42,
+            anal=0.2,
+            tail=0.6,
+            pectoral=0.24,
+        ),
+        (ORANGE, RED, CREAM),
+    ),
+    "tuna": (
+        FishPlan(
+            depth=0.28,
+            width=0.21,
+            nose=0.3,
+            dorsal=0.26,
+            dorsal_at=0.4,
+            dorsal_long=0.12,
+            anal=0.24,
+            tail=0.46,
+            pectoral=0.34,
+        ),
+        (BLUE, GREY, BROWN),
+    ),
+}
+
+
 def make_fish(
     plan: FishPlan, rng: np.random.Generator
 ) -> tuple[Capsules, np.ndarray, np.ndarray, str]:
@@ -84,7 +158,7 @@ def make_fish(
     back = np.array([-1.0, 0.0, 0.0])
     peak = outer(0.35 * start + 0.65 * stop, 1) + plan.dorsal * fins * (up + 0.45 * back)
     body.sheet((outer(start, 1), outer(start, 1)), (outer(stop, 1), peak), 16, 0.025, MANE)
-    joints[3], radius[3] = outer(start, 1), 0.05
+    joints[3], radius[3] = outer(start, 1), max(0.05, 0.9 * width)
     joints[4], radius[4] = peak, 0.04
     low = outer(0.8, -1) - plan.anal * fins * (up - 0.6 * back)
     body.sheet((outer(0.66, -1), outer(0.66, -1)), (outer(0.9, -1), low), 11, 0.025, MANE)
@@ -122,7 +196,7 @@ def make_fish(
     mouth = middle(0.0) + 0.06 * np.array([1.0, 0.0, 0.0]) - 0.1 * half(0.03) * up
     body.add(mouth, mouth, 0.035, 0.035, DARK)
     joints[0], radius[0] = mouth, 0.05
-    joints[11], radius[11] = middle(0.42) - 0.9 * half(0.42) * up, 0.6 * width
+    joints[11], radius[11] = middle(0.42) - 0.9 * half(0.42) * up, 1.1 * width
     rise = np.array([0.0, 0.0, rng.uniform(0.0, 0.6) - body.lowest()])
     body.move(rise)
     return body, joints + rise, radius, "swimming"

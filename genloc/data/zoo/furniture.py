@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from genloc.data.zoo.capsules import BELLY, COAT, DARK, HORN, LEG, Capsules, Vector
+from genloc.data.zoo.species import BLUE, BROWN, CREAM, GREEN, GREY, RED, WHITE, Colours
 
+Edges = tuple[tuple[int, int], ...]
 _CORNERS = ("left_front", "right_front", "left_back", "right_back")
 SEAT_KEYPOINTS = (
     *(f"{corner}_foot" for corner in _CORNERS), *(f"{corner}_seat" for corner in _CORNERS),
@@ -55,6 +57,42 @@ class FurniturePlan:
     back: float = 0.85
     arms: float = 0.0  # height of the arm rests
     leg: float = 0.05
+
+
+PIECES: dict[str, tuple[FurniturePlan, Colours, tuple[str, ...], Edges]] = {
+    "chair": (
+        FurniturePlan(),
+        (BROWN, RED, WHITE, BLUE),
+        SEAT_KEYPOINTS,
+        SEAT_EDGES,
+    ),
+    "armchair": (
+        FurniturePlan(width=0.5, depth=0.46, height=0.5, thick=0.1, back=0.75, arms=0.36, leg=0.06),
+        (RED, GREEN, GREY, BROWN),
+        ARMCHAIR_KEYPOINTS,
+        ARMCHAIR_EDGES,
+    ),
+    "sofa": (
+        FurniturePlan(
+            width=1.15, depth=0.46, height=0.45, thick=0.11, back=0.6, arms=0.3, leg=0.06
+        ),
+        (GREY, BLUE, CREAM, RED),
+        ARMCHAIR_KEYPOINTS,
+        ARMCHAIR_EDGES,
+    ),
+    "bed": (
+        FurniturePlan("bed", width=0.7, depth=1.1, height=0.42, thick=0.12, back=0.6, leg=0.06),
+        (WHITE, BLUE, CREAM),
+        BED_KEYPOINTS,
+        BED_EDGES,
+    ),
+    "desk": (
+        FurniturePlan("desk", width=0.9, depth=0.45, height=0.85, thick=0.05, leg=0.05),
+        (BROWN, WHITE, GREY),
+        DESK_KEYPOINTS,
+        DESK_EDGES,
+    ),
+}
 
 
 def make_furniture(

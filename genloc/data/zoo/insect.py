@@ -22,6 +22,18 @@ from genloc.data.zoo.capsules import (
     Vector,
     direction,
 )
+from genloc.data.zoo.species import (
+    BLACK,
+    BLUE,
+    BROWN,
+    GREEN,
+    ORANGE,
+    RED,
+    TAN,
+    WHITE,
+    YELLOW,
+    Colours,
+)
 
 _ROWS = ("front", "middle", "hind")
 CRAWLER_KEYPOINTS = (
@@ -55,6 +67,68 @@ class InsectPlan:
     wings: float = 0.0  # length of a forewing
     wing_wide: float = 0.35
     hindwing: float = 0.8
+
+
+INSECTS: dict[str, tuple[InsectPlan, Colours]] = {
+    "ant": (
+        InsectPlan(head=0.17, thorax=0.13, abdomen=0.2, abdomen_long=0.42, waist=0.16, jaws=0.12),
+        (BLACK, RED, BROWN),
+    ),
+    "beetle": (
+        InsectPlan(
+            head=0.14,
+            thorax=0.24,
+            abdomen=0.36,
+            abdomen_long=0.62,
+            waist=-0.1,
+            leg=0.62,
+            antenna=0.3,
+            jaws=0.16,
+        ),
+        (BLACK, GREEN, BLUE, RED),
+    ),
+    "grasshopper": (
+        InsectPlan(
+            head=0.15,
+            thorax=0.17,
+            abdomen=0.15,
+            abdomen_long=0.95,
+            waist=-0.08,
+            leg=0.58,
+            hind=2.0,
+            antenna=0.6,
+        ),
+        (GREEN, TAN, BROWN),
+    ),
+    "butterfly": (
+        InsectPlan(
+            head=0.1,
+            thorax=0.1,
+            abdomen=0.08,
+            abdomen_long=0.5,
+            waist=0.0,
+            antenna=0.42,
+            wings=1.0,
+            wing_wide=0.44,
+            hindwing=0.72,
+        ),
+        (ORANGE, BLUE, YELLOW, WHITE),
+    ),
+    "dragonfly": (
+        InsectPlan(
+            head=0.14,
+            thorax=0.15,
+            abdomen=0.07,
+            abdomen_long=1.15,
+            waist=0.0,
+            antenna=0.12,
+            wings=1.1,
+            wing_wide=0.13,
+            hindwing=0.95,
+        ),
+        (BLUE, GREEN, RED),
+    ),
+}
 
 
 def make_insect(

@@ -92,8 +92,8 @@ def write_categories(
     for number, category in enumerate(CATEGORIES):
         (out / "images" / category.name).mkdir(parents=True, exist_ok=True)
         for index in range(per_category):
-            path = out / "images" / category.name / f"{category.id * 10_000 + index}.jpg"
-            jobs.append((str(path), seed, number, index, size, style))
+            file = out / "images" / category.name / f"{category.id * 10_000 + index}.jpg"
+            jobs.append((str(file), seed, number, index, size, style))
     drawn = in_processes(_draw_one, jobs, workers, progress)
     pictures: dict[int, list[tuple[dict, list[dict]]]] = {c.id: [] for c in CATEGORIES}
     for (path, _, number, index, *_), animals in zip(jobs, drawn, strict=True):

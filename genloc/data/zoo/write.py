@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
@@ -62,7 +62,8 @@ def write_jpeg(path: Path, image: np.ndarray, quality: int = 92) -> None:
     path.write_bytes(data.tobytes())
 
 
-Job, Made = TypeVar("Job"), TypeVar("Made")
+Job = TypeVar("Job")
+Made = TypeVar("Made")
 
 
 def in_processes(
@@ -75,7 +76,9 @@ def in_processes(
     count = workers if workers is not None else (os.cpu_count() or 1)
     results = []
     with ProcessPoolExecutor(count) if count > 1 else nullcontext() as pool:
-        made = map(draw, jobs) if pool is None else pool.map(draw, jobs, chunksize=8)
+        made: Iterable[Made] = (
+            map(draw, jobs) if pool is None else pool.map(draw, jobs, chunksize=8)
+        )
         for n, result in enumerate(made):
             results.append(result)
             if progress:
