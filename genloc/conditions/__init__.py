@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from genloc.conditions.learned import LearnedCondition
+from genloc.conditions.visual import VisualCondition
 
-__all__ = ["LearnedCondition"]
+__all__ = ["LearnedCondition", "VisualCondition"]
