@@ -274,7 +274,7 @@ def main(argv: list[str] | None = None) -> None:
         if not file.is_file():
             model, asked = train(a, crops["train"], a.rate, seed)
             found = {name: scores(model, asked, crops[name], a.device) for name in cells}
-            found["gate"] = {"gate": float(asked.naming.gate)}
+            found["gate"] = {"gate": float(asked.naming.gate.detach())}
             file.parent.mkdir(parents=True, exist_ok=True)
             part = file.with_suffix(".part")
             part.write_text(json.dumps(found, indent=1) + "\n")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def test_a_phrase_finds_what_it_says(tmp_path: Path) -> None:
         tmp_path / "annotations" / "ap10k-train-split1.json", tmp_path / "data", skeleton=AP10K
     )
     crops = KeypointDataset(source, crop_size=64)
-    batch = dict(collate([crops[i] for i in range(8)]))
+    batch: dict[str, Any] = dict(collate([crops[i] for i in range(8)]))
     model = GenLoc(Prior("tiny", dtype="fp32"), context="null", lora=LoRA("full")).load()
     condition = TextCondition(subset=6).build(
         AP10K, model.prior.condition_channels, model.prior.text, torch.Generator().manual_seed(0)
