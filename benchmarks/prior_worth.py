@@ -56,7 +56,7 @@ def _genloc(options: Options, unet_seed: int | None, whole: bool) -> Learner:
     # Without a prior there is no text encoder to start from either.
     init = options.init if unet_seed is None else "normal"
     condition = LearnedCondition(init)  # type: ignore[arg-type]
-    condition.build(SKELETON, prior.condition_channels, prior.encode_text)
+    condition.build(SKELETON, prior.condition_channels, prior.text)
     return Learner(model, HEL(), condition)
 
 

@@ -63,6 +63,10 @@ RUN_AS = {
         "genloc fit --config configs/zoo.yaml --data.root data/ap10k --data.split data/splits/shots_5.json "
         f"--name zoo_shots_5 {ONE_STEP}"
     ),
+    "genloc fit --config configs/zoo.yaml --config configs/words/text.yaml --name words": (
+        "genloc fit --config configs/zoo.yaml --config configs/words/text.yaml --name words "
+        f"--data.root data/ap10k {ONE_STEP}"
+    ),
     "genloc zoo data/zoo": "genloc zoo data/zoo --per-species 3 --size 64 --workers 1",
     "genloc fit --config configs/zoo.yaml --name mine --data.root mine --data.skeleton mine/skeleton.yaml "
     "--data.train.annotations annotations.json --data.train.images images "

@@ -100,13 +100,17 @@ class KeypointDataset(Dataset[KeypointBatch]):
             cv2.setNumThreads(
                 0
             )  # the workers are the parallelism; OpenCV's threads hang after fork
+        annotation = self.source.instances[index].annotation_id
+        return self.crop(index, sample_generator(self.seed, self.epoch, annotation))
+
+    def crop(self, index: int, rng: np.random.Generator) -> KeypointBatch:
+        """One instance as `__getitem__` gives it, augmented by the draws of `rng`."""
         instance = self.source.instances[index]
         skeleton = self.source.skeleton
         colour = None
         if self.augmentation is None:
             crop = square_crop(instance.box, self.crop_size, padding=self.padding)
         else:
-            rng = sample_generator(self.seed, self.epoch, instance.annotation_id)
             crop, colour = self.augmentation.draw(
                 instance, skeleton, self.crop_size, self.padding, rng
             )

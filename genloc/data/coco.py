@@ -222,11 +222,14 @@ class CocoKeypoints:
         corners = isinstance(content["images"], dict)
         if corners:
             self.notes.append("boxes are two corners, as Animal Pose publishes them")
-        order = KeypointOrder(self.skeleton, content["categories"], self.annotations, self._called)
+        order = self._order(content["categories"])
         return [
             read_annotation(record, int(id_), order, corners=corners)
             for record, id_ in zip(rows, ids, strict=True)
         ]
+
+    def _order(self, categories: list[dict[str, Any]]) -> KeypointOrder:
+        return KeypointOrder(self.skeleton, categories, self.annotations, self._called)
 
     def _reason(self, record: Annotation, require_keypoints: bool) -> str | None:
         if record.image_id not in self._images:

@@ -33,6 +33,7 @@ class Reading:
         condition: [B or 1, K, C] read in these layers; None reads the U-Net's own context.
         last: after this layer's read-out nothing is needed, its own update included.
         record: what `measure` returned, by layer name.
+        hidden: where given, the hidden states [B, T, C_layer] entering the layers to be read, by name.
         closed: set when the forward is over. A backward through checkpoints runs layers again;
             what they measure then belongs to autograd and not into the record.
     """
@@ -42,6 +43,7 @@ class Reading:
     condition: Tensor | None = None
     last: str | None = None
     record: dict[str, Tensor] = field(default_factory=dict)
+    hidden: dict[str, Tensor] | None = None
     closed: bool = False
 
 
@@ -80,6 +82,8 @@ class CKHEAttnProcessor:
             measured = reading.measure(self.name, asked, query, heads, attn.scale)
             if not reading.closed:
                 reading.record[self.name] = measured
+                if reading.hidden is not None:
+                    reading.hidden[self.name] = hidden_states
             if self.name == reading.last:
                 return hidden_states
         value = attn.to_v(context)

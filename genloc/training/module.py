@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from genloc.codecs.heatmap import default_sigma, gaussian_target, to_cells
 from genloc.inference import Decoding, heatmaps, latent_noise, localize
 from genloc.keypoints import Keypoints
+from genloc.training.asking import ask
 from genloc.training.optimiser import Schedule, adam, described, parameter_groups, schedule
 from genloc.training.parts import check_parts
 from genloc.training.resume import (
@@ -113,7 +114,7 @@ class KeypointModule(pl.LightningModule):
         if self.condition is not None and callable(build := getattr(self.condition, "build", None)):
             prior = self.model.prior
             generator = torch.Generator().manual_seed(self.seed)
-            build(skeleton, prior.condition_channels, prior.encode_text, generator)
+            build(skeleton, prior.condition_channels, prior.text, generator)
         self._configured = True
 
     @property
@@ -163,8 +164,9 @@ class KeypointModule(pl.LightningModule):
         return loss * self.trainer.accumulate_grad_batches
 
     def _batch_loss(self, batch: dict[str, Tensor]) -> Tensor:
+        condition, batch = ask(self.condition, batch, seed=self.seed, epoch=self.current_epoch)
         image, visible = batch["image"], batch["visible"]
-        given = {} if self.condition is None else {"condition": self.condition()}
+        given = {} if condition is None else {"condition": condition}
         noise = self._noise(batch, self.current_epoch)
         if noise is not None:
             given["noise"] = noise

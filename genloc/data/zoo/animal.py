@@ -24,7 +24,7 @@ from genloc.data.zoo.capsules import (
     direction,
 )
 from genloc.data.zoo.head import add_head
-from genloc.data.zoo.species import BodyPlan, body_plan
+from genloc.data.zoo.species import BodyPlan, body_plan, species_name
 
 POSES = ("standing", "walking", "running", "lying", "sitting", "grazing", "turning", "rearing")
 _POSE_P = (0.20, 0.22, 0.17, 0.10, 0.09, 0.10, 0.08, 0.04)
@@ -32,10 +32,16 @@ _POSE_P = (0.20, 0.22, 0.17, 0.10, 0.09, 0.10, 0.08, 0.04)
 
 @dataclass(frozen=True)
 class Animal:
-    """Capsules, the 17 joints of AP-10K [17,3], the radius around each [17], and what it does."""
+    """What is drawn: capsules, joints [K,3], the radius around each [K], and what it does.
+
+    A quadruped has the 17 joints of AP-10K; other body plans have their own (`bodies.py`).
+    `colours` (RGB 0..1) and `patterns` are those its coat is drawn from half of the time.
+    """
 
     category_id: int
-    plan: BodyPlan
+    name: str
+    colours: tuple[tuple[float, float, float], ...]
+    patterns: tuple[str, ...]
     capsules: Capsules
     joints: np.ndarray
     joint_radius: np.ndarray
@@ -164,14 +170,13 @@ def make_animal(category_id: int, rng: np.random.Generator, pose: str | None = N
             for t in np.linspace(0.1, 0.9, 9):
                 body.add(elbow + t * (paw - elbow), hip + (0.9 - 0.8 * t) * spine, 0.03, 0.03, EAR)
 
-    lowest = min(
-        min(a[2] - r, b[2] - s) for a, b, r, s in zip(body.a, body.b, body.ra, body.rb, strict=True)
-    )
-    rise = -lowest + (rng.uniform(0, 0.15) if pose == "running" else 0.0)
-    shift = np.array([0.0, 0.0, rise])
-    body.a = [a + shift for a in body.a]
-    body.b = [b + shift for b in body.b]
-    return Animal(category_id, plan, body, joints + shift, radius, pose, head_word)
+    height = -body.lowest() + (rng.uniform(0, 0.15) if pose == "running" else 0.0)
+    shift = np.array([0.0, 0.0, height])
+    body.move(shift)
+    name = species_name(category_id)
+    return Animal(
+        category_id, name, plan.colours, plan.patterns, body, joints + shift, radius, pose, head_word
+    )  # fmt: skip
 
 
 def _front_legs(

@@ -30,6 +30,25 @@ class Capsules:
         self.rb.append(rb)
         self.material.append(material)
 
+    def sheet(
+        self, first: tuple[Vector, Vector], last: tuple[Vector, Vector], count: int,
+        radius: float, material: int = COAT,
+    ) -> None:  # fmt: skip
+        """A thin surface (fin, wing, board): `count` capsules from the segment `first` to `last`."""
+        for t in np.linspace(0, 1, count):
+            a, b = ((1 - t) * p + t * q for p, q in zip(first, last, strict=True))
+            self.add(a, b, radius, radius, material)
+
+    def lowest(self) -> float:
+        """z of the lowest point of all surfaces."""
+        ends = zip(self.a, self.b, self.ra, self.rb, strict=True)
+        return min(min(a[2] - r, b[2] - s) for a, b, r, s in ends)
+
+    def move(self, by: Vector) -> None:
+        """Move everything, in place."""
+        self.a = [a + by for a in self.a]
+        self.b = [b + by for b in self.b]
+
 
 def direction(pitch: float, yaw: float) -> Vector:
     """Unit vector at `pitch` above the horizon and `yaw` to the left of x, both in degrees."""

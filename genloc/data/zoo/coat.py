@@ -82,17 +82,16 @@ _NAMES = {
 
 def draw_coat(animal: Animal, rng: np.random.Generator) -> Coat:
     """An individual's coat: near its family's half of the time, anything furry otherwise."""
-    plan = animal.plan
     palette = list(_NAMES.values())
     if rng.random() < 0.5:
-        base = np.array(plan.colours[rng.integers(len(plan.colours))], float)
+        base = np.array(animal.colours[rng.integers(len(animal.colours))], float)
     else:
         base = np.array(
             palette[int(rng.choice(11, p=[0.11, 0.12, 0.11, 0.16, 0.1, 0.1, 0.15] + [0.0375] * 4))]
         )
     base = np.clip(base * np.exp(rng.normal(0, 0.18)) + rng.normal(0, 0.045, 3), 0.03, 0.97)
     if rng.random() < 0.6:
-        pattern = plan.patterns[int(rng.integers(len(plan.patterns)))]
+        pattern = animal.patterns[int(rng.integers(len(animal.patterns)))]
     else:
         pattern = PATTERNS[int(rng.integers(len(PATTERNS) - 1))]
     bright = base.mean() > 0.45

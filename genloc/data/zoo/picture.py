@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import cv2
 import numpy as np
@@ -11,7 +13,6 @@ from genloc.data.zoo.animal import Animal, make_animal
 from genloc.data.zoo.coat import PAINTS, Coat, Mark, draw_coat, shade
 from genloc.data.zoo.render import Buffers, Camera, draw_capsules, shadow_mask
 from genloc.data.zoo.scene import GROUNDS, STYLES, background, finish, foreground
-from genloc.data.zoo.species import species_name
 
 FRONT_OF = 0.06  # how far (world units) a surface may lie before a joint's own and still show it
 
@@ -20,7 +21,7 @@ FRONT_OF = 0.06  # how far (world units) a surface may lie before a joint's own 
 class Labelled:
     """One labelled animal.
 
-    keypoints [17,3]: x, y in pixels (index convention) and AP-10K's v: 2 visible, 1 hidden by itself
+    keypoints [K,3]: x, y in pixels (index convention) and AP-10K's v: 2 visible, 1 hidden by itself
     or by something in front, 0 outside the picture (x = y = 0). box: x, y, w, h in pixels.
     painted: visible parts that were painted, as (keypoint, word for the colour).
     """
@@ -42,9 +43,22 @@ class Picture:
     ground: str
 
 
-def _camera(rng: np.random.Generator) -> tuple[Camera, float, float]:
+@dataclass(frozen=True)
+class Stage:
+    """Where something is shown: grounds to choose from, and mean and spread of the camera's elevation
+    in degrees. A stage without a horizon is all ground, as under water."""
+
+    grounds: tuple[str, ...] = tuple(GROUNDS)
+    elevation: tuple[float, float] = (12, 15)
+    horizon: bool = True
+
+
+LAND = Stage()
+
+
+def _camera(rng: np.random.Generator, stage: Stage) -> tuple[Camera, float, float]:
     yaw = rng.uniform(0, 360)
-    elevation = float(np.clip(rng.normal(12, 15), -8, 65))
+    elevation = float(np.clip(rng.normal(*stage.elevation), -8, 65))
     return Camera.looking(yaw, elevation, rng.normal(0, 5), rng.uniform(4, 12)), yaw, elevation
 
 
@@ -80,9 +94,9 @@ def _label(
 ) -> Labelled | None:
     size = buffers.part.shape[0]
     xy, depth, factor = camera.project(animal.joints)
-    keypoints = np.zeros((17, 3), np.float64)
+    keypoints = np.zeros((len(xy), 3), np.float64)
     seen = buffers.part >= 0
-    for k in range(17):
+    for k in range(len(xy)):
         x, y = xy[k]
         if not (-0.5 <= x < size - 0.5 and -0.5 <= y < size - 0.5):
             continue
@@ -109,7 +123,7 @@ def _facts(animal: Animal, coat: Coat, camera: Camera, elevation: float) -> dict
     facing = "right" if x > 0.5 else "left" if x < -0.5 else "the camera" if z > 0 else "away"
     view = "from above" if elevation > 30 else "from below" if elevation < -2 else ""
     return {
-        "species": species_name(animal.category_id),
+        "species": animal.name,
         "colour": coat.name,
         "pattern": coat.pattern,
         "pose": animal.pose,
@@ -129,6 +143,11 @@ def _marks(animal: Animal, camera: Camera, parts: dict[int, str]) -> list[Mark]:
     return marks
 
 
+def _check_style(style: str) -> None:
+    if style not in STYLES:
+        raise ValueError(f"style is {style!r}; the zoo draws {', '.join(STYLES)}")
+
+
 def draw_picture(
     category_id: int,
     rng: np.random.Generator,
@@ -137,6 +156,7 @@ def draw_picture(
     style: str = "photo",
     companions: float = 0.12,
     painted: int = 0,
+    make: Callable[[int, np.random.Generator], Animal] = make_animal,
 ) -> Picture:
     """Draw one picture of a species.
 
@@ -148,17 +168,33 @@ def draw_picture(
         companions: probability of a second animal, of the same species more often than not.
         painted: how many parts of the nearest animal to paint in one colour each. A zoo on disk has
             none; the prior's pictures have some, and their captions name them.
+        make: makes an animal of a species.
 
     Raises:
         ValueError: for an unknown style or species.
     """
-    if style not in STYLES:
-        raise ValueError(f"style is {style!r}; the zoo draws {', '.join(STYLES)}")
+    _check_style(style)
     ground = str(rng.choice(list(GROUNDS)))
     ids = [category_id]
     if rng.random() < companions:
         ids.insert(0, category_id if rng.random() < 0.7 else int(rng.integers(1, 55)))
-    camera, _, elevation = _camera(rng)
+    makers = [partial(make, species) for species in ids]
+    return draw_scene(makers, rng, LAND, ground, size=size, style=style, painted=painted)
+
+
+def draw_scene(
+    makers: Sequence[Callable[[np.random.Generator], Animal]],
+    rng: np.random.Generator,
+    stage: Stage,
+    ground: str,
+    *,
+    size: int,
+    style: str,
+    painted: int = 0,
+) -> Picture:
+    """Draw a picture of what `makers` make, the nearest last. Arguments: see `draw_picture`."""
+    _check_style(style)
+    camera, _, elevation = _camera(rng, stage)
     sun = np.array([rng.normal(0, 1), rng.normal(0, 1), abs(rng.normal(0.9, 0.4)) + 0.25])
     sun /= np.linalg.norm(sun)
     ambient = float(rng.uniform(0.32, 0.62))
@@ -168,17 +204,18 @@ def draw_picture(
         "rim": float(rng.uniform(0, 0.25)),
     }
     cast = []
-    for n, species in enumerate(ids):
-        animal = make_animal(species, rng)
-        view = camera if n == len(ids) - 1 else _camera(rng)[0]
-        view = _frame(view, animal, size, rng, crowd=len(ids) > 1 and n == 0)
+    for n, make in enumerate(makers):
+        animal = make(rng)
+        view = camera if n == len(makers) - 1 else _camera(rng, stage)[0]
+        view = _frame(view, animal, size, rng, crowd=len(makers) > 1 and n == 0)
         cast.append((animal, draw_coat(animal, rng), view))
     camouflage = cast[-1][1].base if rng.random() < 0.25 else None
     clutter = int(rng.poisson(3.0))
-    image, _ = background(rng, size, ground, elevation, camouflage, clutter)
+    tilt = elevation if stage.horizon else 90.0
+    image, _ = background(rng, size, ground, tilt, camouflage, clutter)
     parts: dict[int, str] = {}
     if painted:
-        chosen = rng.choice(17, painted, replace=False)
+        chosen = rng.choice(len(cast[-1][0].joints), painted, replace=False)
         parts = {int(k): str(rng.choice(list(PAINTS))) for k in chosen}
     drawn = []
     for n, (animal, coat, view) in enumerate(cast):

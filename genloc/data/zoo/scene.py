@@ -20,6 +20,11 @@ GROUNDS: dict[str, tuple[tuple[float, float, float], float]] = {  # colour, roug
     "concrete": ((0.62, 0.62, 0.60), 0.15),
     "straw": ((0.74, 0.62, 0.33), 0.6),
 }
+WATERS: dict[str, tuple[tuple[float, float, float], float]] = {  # what fish swim before
+    "sea": ((0.16, 0.36, 0.46), 0.35),
+    "reef": ((0.42, 0.48, 0.42), 0.6),
+    "pond": ((0.24, 0.32, 0.22), 0.45),
+}
 STYLES = ("photo", "cartoon", "sketch", "painting", "night")
 
 
@@ -63,7 +68,7 @@ def background(
     Returns:
         Picture [size,size,3] and the horizon's row (may lie outside).
     """
-    colour, rough = GROUNDS[ground]
+    colour, rough = (GROUNDS | WATERS)[ground]
     base = _jitter(rng, camouflage if camouflage is not None else colour, 0.15).astype(np.float32)
     texture = (
         0.55 * _noise(rng, size, 6, 2.0)

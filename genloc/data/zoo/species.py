@@ -47,6 +47,8 @@ class BodyPlan:
 BROWN, DARK, GREY = (0.47, 0.33, 0.20), (0.16, 0.13, 0.12), (0.52, 0.51, 0.50)
 WHITE, CREAM, ORANGE = (0.90, 0.89, 0.86), (0.82, 0.72, 0.55), (0.78, 0.45, 0.18)
 TAN, RED, BLACK = (0.70, 0.55, 0.36), (0.50, 0.24, 0.14), (0.08, 0.08, 0.09)
+BLUE, GREEN, YELLOW = (0.20, 0.36, 0.70), (0.22, 0.50, 0.24), (0.86, 0.74, 0.20)
+Colours = tuple[tuple[float, float, float], ...]
 
 FAMILIES: dict[str, BodyPlan] = {
     "Bovidae": BodyPlan(

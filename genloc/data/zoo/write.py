@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -48,11 +50,63 @@ def _draw_one(job: tuple[str, int, int, int, int, str, int]) -> tuple[int, list[
         if picture.animals:  # a picture whose every animal is hidden is drawn again
             break
         attempt += 1
-    ok, data = cv2.imencode(".jpg", picture.image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
+    write_jpeg(Path(path), picture.image, quality)
+    return index, picture.animals
+
+
+def write_jpeg(path: Path, image: np.ndarray, quality: int = 92) -> None:
+    """Write uint8 RGB [H,W,3]."""
+    ok, data = cv2.imencode(".jpg", image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not ok:
         raise OSError(f"could not encode {path} as JPEG")
-    Path(path).write_bytes(data.tobytes())
-    return index, picture.animals
+    path.write_bytes(data.tobytes())
+
+
+Job = TypeVar("Job")
+Made = TypeVar("Made")
+
+
+def in_processes(
+    draw: Callable[[Job], Made],
+    jobs: Sequence[Job],
+    workers: int | None,
+    progress: Callable[[int, int], None] | None,
+) -> list[Made]:
+    """`draw` of every job, in their order; arguments as in `write_zoo`."""
+    count = workers if workers is not None else (os.cpu_count() or 1)
+    results = []
+    with ProcessPoolExecutor(count) if count > 1 else nullcontext() as pool:
+        made: Iterable[Made] = (
+            map(draw, jobs) if pool is None else pool.map(draw, jobs, chunksize=8)
+        )
+        for n, result in enumerate(made):
+            results.append(result)
+            if progress:
+                progress(n + 1, len(jobs))
+    return results
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a json file, whole or not at all."""
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(content), encoding="utf-8")
+    part.replace(path)
+
+
+def annotation(image_id: int, n: int, animal: Labelled) -> dict[str, Any]:
+    """The n-th animal of a picture as COCO's json has it."""
+    keypoints = animal.keypoints.round(2)
+    x, y, w, h = animal.box
+    return {
+        "id": image_id * 10 + n,
+        "image_id": image_id,
+        "category_id": animal.category_id,
+        "bbox": [x, y, w, h],
+        "area": w * h,  # as AP-10K has it: the box's
+        "iscrowd": 0,
+        "num_keypoints": int((keypoints[:, 2] > 0).sum()),
+        "keypoints": [float(v) if i % 3 < 2 else int(v) for i, v in enumerate(keypoints.ravel())],
+    }
 
 
 def split_of(index: int, per_species: int) -> str:
@@ -126,19 +180,7 @@ def write_zoo(
                     92,
                 )
             )
-    count = workers if workers is not None else (os.cpu_count() or 1)
-    results: list[list[Labelled]] = []
-    if count <= 1:
-        for n, job in enumerate(jobs):
-            results.append(_draw_one(job)[1])
-            if progress:
-                progress(n + 1, len(jobs))
-    else:
-        with ProcessPoolExecutor(count) as pool:
-            for n, (_, animals) in enumerate(pool.map(_draw_one, jobs, chunksize=8)):
-                results.append(animals)
-                if progress:
-                    progress(n + 1, len(jobs))
+    results = [animals for _, animals in in_processes(_draw_one, jobs, workers, progress)]
     return _write_annotations(out, jobs, results, per_species, size, seed, style)
 
 
@@ -172,23 +214,7 @@ def _write_annotations(
                 }
             )
             for n, animal in enumerate(animals):
-                keypoints = animal.keypoints.round(2)
-                x, y, w, h = animal.box
-                annotations.append(
-                    {
-                        "id": image_id * 10 + n,
-                        "image_id": image_id,
-                        "category_id": animal.category_id,
-                        "bbox": [x, y, w, h],
-                        "area": w * h,  # as AP-10K has it: the box's
-                        "iscrowd": 0,
-                        "num_keypoints": int((keypoints[:, 2] > 0).sum()),
-                        "keypoints": [
-                            float(v) if i % 3 < 2 else int(v)
-                            for i, v in enumerate(keypoints.ravel())
-                        ],
-                    }
-                )
+                annotations.append(annotation(image_id, n, animal))
         content = {
             "info": {"description": "GenLoc zoo", "version": "1", "seed": seed, "style": style,
                      "per_species": per_species, "size": size, "split": split},
@@ -198,7 +224,5 @@ def _write_annotations(
             "categories": categories,
         }  # fmt: skip
         files[split] = out / "annotations" / f"ap10k-{split}-split1.json"
-        part = files[split].with_suffix(".part")
-        part.write_text(json.dumps(content))
-        part.replace(files[split])
+        write_json(files[split], content)
     return files
