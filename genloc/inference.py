@@ -6,7 +6,7 @@ Letters: B crops, K keypoints, h, w cells of the maps, S crop pixels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -16,6 +16,7 @@ from torch import Tensor
 from genloc.codecs.heatmap import decode, flip_back, to_pixels
 from genloc.data.batch import sample_generator
 from genloc.keypoints import Keypoints
+from genloc.models.features import features
 from genloc.skeleton import Skeleton
 
 Decoding = Literal["centroid", "argmax", "quarter"]
@@ -91,6 +92,29 @@ def latent_noise(
         sample_generator(seed, epoch, i, purpose=1).standard_normal(shape, np.float32) for i in ids
     ]
     return torch.from_numpy(np.stack(draws))
+
+
+def condition_of(model: Any, condition: Any, batch: Mapping[str, Tensor]) -> Tensor | None:
+    """What is looked for in a batch of crops: [B or 1, K, C], or None for a localizer without conditions.
+
+    Args:
+        model: the localizer.
+        condition: None, one that is the same for all crops, or one that reads supports.
+        batch: for the latter `support_image` [B, S, 3, P, P], `support_points` [B, S, K, 2] in crop
+            pixels and `support_visible` bool [B, S, K].
+    """
+    if condition is None:
+        return None
+    if not getattr(condition, "reads_support", False):
+        return condition()
+    image = batch["support_image"]
+    parts = picture_parts(batch["support_points"], image.shape[-1])
+    return condition(features(model, image.flatten(0, 1)), parts, batch["support_visible"])
+
+
+def picture_parts(points: Tensor, size: int) -> Tensor:
+    """Crop pixels [..., 2] as parts of the crop's side: 0 is its left or upper edge, 1 the other one."""
+    return (points + 0.5) / size
 
 
 def localize(

@@ -110,7 +110,7 @@ def write_outcome(
         ),
     )
     run.mkdir(parents=True, exist_ok=True)
-    _write_json(run / f"results-{name}.json", records)
+    write_json(run / f"results-{name}.json", records)
     path = run / METRICS
     kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     kept[name] = {
@@ -124,7 +124,7 @@ def write_outcome(
         "instances": len(source.instances),
         "genloc": __version__,
     }
-    _write_json(path, kept)
+    write_json(path, kept)
     notes = (f"mean pose: of {result.mean_pose_of}, placed in each box", *result.notes)
     rows = {run.name: result.scores, "mean pose": result.mean_pose}
     console = Console()
@@ -164,7 +164,8 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any) -> None:
+    """Write a json file, whole or not at all."""
     part = path.with_suffix(".part")
     part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     os.replace(part, path)

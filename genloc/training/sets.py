@@ -74,7 +74,13 @@ def _numbers(node: object) -> list[int]:
 
 
 def load_set(
-    name: str, spec: SetSpec, skeleton: Skeleton, root: Path, *, images: bool = True
+    name: str,
+    spec: SetSpec,
+    skeleton: Skeleton,
+    root: Path,
+    *,
+    images: bool = True,
+    kind: type[CocoKeypoints] = CocoKeypoints,
 ) -> CocoKeypoints:
     """Read one set and refuse what cannot be trained or evaluated on.
 
@@ -84,6 +90,7 @@ def load_set(
         skeleton: which keypoints.
         root: folder that the paths start from.
         images: whether the pictures are needed, and looked for.
+        kind: what reads it; `CategorySets` where each category has keypoints of its own.
 
     Raises:
         FileNotFoundError: no annotations, no images folder, or a picture is not in it.
@@ -105,7 +112,7 @@ def load_set(
             listed = [int(image["id"]) for image in read_coco_json(annotations)["images"]]
             images_kept = [i for i in images_kept or listed if i not in left_out]
     try:
-        source = CocoKeypoints(
+        source = kind(
             annotations,
             root / spec.images if images else None,
             skeleton=skeleton,
