@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from benchmarks.crops import Crops, short_hash
 from genloc.codecs.heatmap import default_sigma, gaussian_target, to_cells
 from genloc.inference import Decoding, localize
+from genloc.training.asking import ask
 from genloc.training.optimiser import Schedule, adam, parameter_groups, schedule
 from genloc.training.parts import check_parts
 from genloc.training.resume import trainable_state
@@ -49,6 +50,7 @@ class Contender:
         train: what it is trained on.
         rates: those tried; for LoRA or, without LoRA, for all weights but the conditions.
         facts: all that its results depend on besides `Recipe`, rate, steps and seed, in plain values.
+        lr_condition: instead of the recipe's.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Contender:
     train: Crops
     rates: tuple[float, ...]
     facts: dict[str, Any] = field(default_factory=dict)
+    lr_condition: float | None = None
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,8 @@ class Benchmark:
         recipe: how.
         val, test: plain crops (one view).
         folder: of the cells' files.
+        score: (learner, crops, recipe) -> scores, 0 to 1, among them "AP", by which is chosen; None for
+            `evaluate`.
     """
 
     def __init__(
@@ -90,11 +95,13 @@ class Benchmark:
         val: Crops,
         test: Crops,
         folder: Path,
+        score: Callable[[Learner, Crops, Recipe], dict[str, float]] | None = None,
     ) -> None:
         self.contenders = contenders
         self.recipe = recipe
         self.val, self.test = val, test
         self.folder = folder
+        self.score = score or evaluate
         self._seconds: dict[str, float] = {}  # per step, of each contender
         self._done: dict[str, int] = {}  # cells of each contender in this call
 
@@ -166,7 +173,9 @@ class Benchmark:
             learner.condition,
             lr=rate,
             lr_lora=rate,
-            lr_condition=recipe.lr_condition,
+            lr_condition=recipe.lr_condition
+            if contender.lr_condition is None
+            else contender.lr_condition,
         )
         optimiser = adam(groups, 0.0)
         rates = schedule(optimiser, recipe.schedule, warmup=recipe.warmup, steps=steps)
@@ -180,7 +189,7 @@ class Benchmark:
             batch = contender.train.batch(
                 *next(draws), recipe.device, latent=learner.reads == "latent"
             )
-            loss = batch_loss(learner, batch, contender.train.size)
+            loss = batch_loss(learner, batch, contender.train.size, seed=seed, step=step)
             if not math.isfinite(value := loss.item()):
                 diverged = True
                 break
@@ -193,7 +202,7 @@ class Benchmark:
             spent += time.perf_counter() - start
             self._seconds[contender.name] = spent / step
             if step % recipe.every == 0 or step == steps:
-                scores = evaluate(learner, self.val, recipe)
+                scores = self.score(learner, self.val, recipe)
                 curve.append({"step": step, "loss": running, "AP": scores["AP"]})
                 if scores["AP"] > best["AP"]:
                     best = {**scores, "step": step}
@@ -209,7 +218,7 @@ class Benchmark:
         nothing = dict.fromkeys(("AP", "AP50", "AP75", "AR", "AP pooled", "PCK@0.1"), 0.0)
         return {
             "val": best if kept else nothing | {"step": 0},
-            "test": evaluate(learner, self.test, recipe) if kept else nothing,
+            "test": self.score(learner, self.test, recipe) if kept else nothing,
             "diverged": diverged,
             "crops_seen": steps * recipe.batch,
             "seconds_per_step": self._seconds.get(contender.name, 0.0),
@@ -247,17 +256,24 @@ def order(count: int, views: int, batch: int, seed: int) -> Iterator[tuple[np.nd
         items, turns = items[batch:], turns[batch:]
 
 
-def given(learner: Learner, batch: dict[str, Tensor]) -> tuple[tuple, dict[str, Tensor]]:
-    """Arguments of a model for a batch."""
-    condition = () if learner.condition is None else (learner.condition(),)
+def given(
+    learner: Learner, batch: dict[str, Tensor], asked: Tensor | None = None
+) -> tuple[tuple, dict[str, Tensor]]:
+    """Arguments of a model for a batch; `asked` instead of all that the condition asks for."""
+    condition: tuple[Tensor, ...] = ()
+    if learner.condition is not None:
+        condition = (learner.condition() if asked is None else asked,)
     if learner.reads == "latent":
         return (None, *condition), {"latent": batch["latent"]}
     return (batch["image"], *condition), {}
 
 
-def batch_loss(learner: Learner, batch: dict[str, Tensor], size: int) -> Tensor:
+def batch_loss(
+    learner: Learner, batch: dict[str, Tensor], size: int, *, seed: int = 0, step: int = 0
+) -> Tensor:
     """The loss of `KeypointModule` for a batch of crops of `size` pixels."""
-    positional, named = given(learner, batch)
+    asked, batch = ask(learner.condition, batch, seed=seed, epoch=step)
+    positional, named = given(learner, batch, asked)
     if learner.loss.needs == "log_expectation":
         h, w = learner.model.map_size(torch.empty(0, 3, size, size))
         cells = to_cells(batch["points"], size / w)

@@ -53,7 +53,7 @@ def _genloc(options: Options, unet_seed: int | None, whole: bool) -> Learner:
     ).load()
     prior = model.prior
     condition = LearnedCondition(options.init)  # type: ignore[arg-type]
-    condition.build(SKELETON, prior.condition_channels, prior.encode_text)
+    condition.build(SKELETON, prior.condition_channels, prior.text)
     return Learner(model, HEL(), condition)
 
 

@@ -28,7 +28,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from genloc import __version__
-from genloc.conditions.learned import LearnedCondition
+from genloc.conditions import saved
 from genloc.models.genloc import GenLoc
 from genloc.models.lora import ADAPTER, LoRA, lora_parameters, lora_targets
 from genloc.models.prior import Prior
@@ -52,7 +52,7 @@ class Adapter:
     """What a folder holds, ready to use: the model on the CPU, prior loaded."""
 
     model: GenLoc
-    condition: LearnedCondition
+    condition: Any  # built; one of genloc.conditions
     skeleton: Skeleton
     recipe: dict[str, Any]
     metrics: dict[str, Any]
@@ -62,7 +62,7 @@ def save_adapter(
     folder: str | Path,
     *,
     model: GenLoc,
-    condition: LearnedCondition,
+    condition: Any,
     skeleton: Skeleton,
     recipe: Mapping[str, Any],
     metrics: Mapping[str, Any],
@@ -86,17 +86,13 @@ def save_adapter(
     if model.train_unet:
         raise ValueError("model has train_unet=True: its weights do not fit in an adapter")
     prior = model.prior
-    weight = condition.weight
-    shape = (skeleton.num_keypoints, prior.condition_channels)
-    if weight is None or tuple(weight.shape) != shape:
-        got = None if weight is None else tuple(weight.shape)
-        raise ValueError(f"condition.weight is {got}; this skeleton and prior need {shape}")
-
-    files: dict[str, bytes] = {CONDITION_FILE: save({"weight": _cpu(weight)}, {"format": "pt"})}
+    saved.check_condition(condition, skeleton, prior.condition_channels)
+    learned = saved.condition_tensors(condition)
+    files = {CONDITION_FILE: save({k: _cpu(v) for k, v in learned.items()}, {"format": "pt"})}
     lora = _lora_tensors(model)
     if lora:
         files[LORA_FILE] = save({k: _cpu(v) for k, v in lora.items()}, _lora_metadata(model))
-    for name, tensor in {"conditions": weight, **lora}.items():
+    for name, tensor in {**{f"conditions: {k}": v for k, v in learned.items()}, **lora}.items():
         if not torch.isfinite(tensor).all():
             raise ValueError(f"{name} holds values that are not finite: this model cannot be used")
     source, _, digest = prior.fingerprint().rpartition("@")
@@ -106,7 +102,7 @@ def save_adapter(
         "prior": {"source": source, "fingerprint": digest, "unet_seed": prior.unet_seed},
         "model": {name: getattr(model, name) for name in SWITCHES}
         | {"lora": dataclasses.asdict(model.lora) if lora and model.lora else None},
-        "condition": {"init": condition.init},
+        "condition": saved.condition_facts(condition),
         "skeleton": dataclasses.asdict(skeleton),
         "recipe": dict(recipe),
         "metrics": dict(metrics),
@@ -151,17 +147,10 @@ def load_adapter(folder: str | Path, prior: Prior | str | None = None) -> Adapte
         )
     model = _checked(folder, "model", lambda: GenLoc(prior, **switches))
     model.load()
-    condition = _checked(folder, "condition", lambda: LearnedCondition(**facts["condition"]))
-    shape = (skeleton.num_keypoints, prior.condition_channels)
-    found = _read_tensors(folder, CONDITION_FILE, {"weight": shape}, facts)
-    condition.weight = torch.nn.Parameter(found["weight"])
-
-    own = _lora_tensors(model)
-    if own:
-        found = _read_tensors(folder, LORA_FILE, {n: tuple(t.shape) for n, t in own.items()}, facts)
-        with torch.no_grad():
-            for name, parameter in own.items():
-                parameter.copy_(found[name])
+    given = (facts["condition"], skeleton, prior.condition_channels, prior.text)
+    condition = _checked(folder, "condition", lambda: saved.make_condition(*given))
+    _fill(saved.condition_tensors(condition), folder, CONDITION_FILE, facts)
+    _fill(_lora_tensors(model), folder, LORA_FILE, facts)
     return Adapter(model, condition, skeleton, facts["recipe"], facts["metrics"])
 
 
@@ -246,6 +235,15 @@ def _read_tensors(
             "of two adapters, or an edited file): copy or save the whole folder again"
         )
     return found
+
+
+def _fill(own: dict[str, Tensor], folder: Path, name: str, facts: dict[str, Any]) -> None:
+    """Copy a file's tensors into those of the model that have their names."""
+    if own:
+        found = _read_tensors(folder, name, {n: tuple(t.shape) for n, t in own.items()}, facts)
+        with torch.no_grad():
+            for key, tensor in own.items():
+                tensor.copy_(found[key])
 
 
 def _skeleton(facts: dict[str, Any]) -> Skeleton:

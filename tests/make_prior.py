@@ -20,6 +20,8 @@ WORDS = [
     "[EOS]",
     "[UNK]",
     *["a", "the", "left", "right", "front", "eye", "paw", "nose", "tail", "of", "dog", "cat"],
+    *["neck", "root", "base", "shoulder", "elbow", "back", "hip", "knee"],  # the rest of AP-10K's
+    *["ear", "wrist", "ankle"],  # and of COCO's
 ]
 
 

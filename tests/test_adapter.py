@@ -276,7 +276,7 @@ def test_saving_refuses_what_could_not_be_loaded(prior_folder, tmp_path):
     with pytest.raises(TypeError, match="is a object"):
         save(tmp_path / "a", model, condition, recipe={"x": object()})
     condition.weight.data[0, 0] = torch.nan
-    with pytest.raises(ValueError, match="conditions holds values that are not finite"):
+    with pytest.raises(ValueError, match="conditions: weight holds values that are not finite"):
         save(tmp_path / "a", model, condition)
     assert not (tmp_path / "a").exists()
 

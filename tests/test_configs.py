@@ -121,6 +121,20 @@ def test_baseline_trains_and_is_scored_over_a_configuration(
     assert main(["test", *arguments, "--ckpt_path", "none"]) == 0
 
 
+@pytest.mark.parametrize("overlay", sorted(path.stem for path in CONFIGS.glob("words/*.yaml")))
+def test_words_train_and_are_scored_over_a_configuration(
+    overlay: str, prior: Path, tmp_path: Path
+) -> None:
+    layout = "coco" if overlay.endswith("coco") else "zoo"
+    LAYOUTS[layout](tmp_path / "data")
+    rows = [CONFIGS / "words" / f"{name}.yaml" for name in dict.fromkeys(("text", overlay))]
+    arguments = ["--config", str(CONFIGS / f"{layout}.yaml")]
+    arguments += [word for row in rows for word in ("--config", str(row))]
+    arguments += small(tmp_path / "data", prior, tmp_path / "runs")
+    assert main(["fit", *arguments]) == 0
+    assert main(["test", *arguments, "--ckpt_path", "none"]) == 0
+
+
 @pytest.mark.parametrize(
     ("name", "epochs"),
     [("ap10k", 100), ("coco", 14), ("human_art", 14), ("ablation/ten_epochs", 10)],

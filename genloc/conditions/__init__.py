@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from genloc.conditions.learned import LearnedCondition
+from genloc.conditions.text import TextCondition
 from genloc.conditions.visual import VisualCondition
 
-__all__ = ["LearnedCondition", "VisualCondition"]
+__all__ = ["LearnedCondition", "TextCondition", "VisualCondition"]

@@ -6,7 +6,7 @@ Letters: ``K`` keypoints, ``C`` condition channels (768 in Stable Diffusion 1.5)
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor, nn
@@ -95,6 +95,10 @@ class LearnedCondition(nn.Module):
         if self.weight is None:
             raise RuntimeError("LearnedCondition has no vectors yet; call build() first")
         return self.weight[None]
+
+    def facts(self) -> dict[str, Any]:
+        """The constructor's arguments, plain values."""
+        return {"init": self.init}
 
     def extra_repr(self) -> str:
         shape = "not built" if self.weight is None else str(tuple(self.weight.shape))

@@ -21,6 +21,7 @@ from genloc.models.attention import (
     cross_attention_layers,
     install,
 )
+from genloc.models.identify import log_density
 from genloc.models.lora import LoRA, add_lora
 from genloc.models.prior import Prior
 from genloc.models.read_out import (
@@ -214,6 +215,25 @@ class GenLoc(nn.Module):
 
         record = self._read(latent, condition, noise, measure)
         return {name: record[name].unflatten(-1, sizes[name]) for name in self.layer_names}
+
+    def identify(
+        self,
+        image: Tensor | None,
+        points: Tensor,  # [B, P, 2] x, y in cells of the map, any number of places
+        condition: Tensor,
+        noise: Tensor | None = None,
+        *,
+        latent: Tensor | None = None,
+    ) -> Tensor:
+        """[B, P, K] fp32: which of the K keypoints is at each place; probabilities that sum to 1.
+
+        `softmax_i (l_ij - logsumexp_j l_i)` of CKHE's logits; see `identify.py` for how heads and layers
+        are merged. With `context="conditions"` the answer also depends on which candidates are given.
+
+        Raises:
+            ValueError: points of another shape or not finite, or another read-out than "ckhe".
+        """
+        return log_density(self, image, points, condition, noise, latent=latent).softmax(-1)
 
     def map_size(self, image: Tensor) -> tuple[int, int]:
         """(h, w) in cells of the maps that `forward` gives for crops [B, 3, H, W]."""

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from genloc.models.text_encoder import TextEncoder, longest
 from genloc.models.weights import Weights, find_weights
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -164,24 +165,12 @@ class Prior(nn.Module):
             FileNotFoundError: the source has no tokenizer.
             ValueError: an empty text, or one of whose words the tokenizer knows none.
         """
-        tokenizer, encoder = self._text_parts()
-        if tokenizer is None:
-            raise FileNotFoundError(
-                f"asking by words needs a tokenizer, and source={self.source!r} has none. "
-                "Give Prior(tokenizer=<the tokenizer folder of the model>)."
-            )
-        special = set(tokenizer.all_special_ids)
-        rows = []
-        for text in texts:
-            ids = tokenizer(text, truncation=True, max_length=_length(tokenizer, encoder)).input_ids
-            own = [place for place, token in enumerate(ids) if token not in special]
-            if not own:
-                raise ValueError(
-                    f"text {text!r}: the tokenizer of {self.source!r} knows none of its words"
-                )
-            hidden = encoder(torch.tensor([ids], device="cpu")).last_hidden_state[0]
-            rows.append(hidden[own].mean(0))
-        return torch.stack(rows).to(self.alphas_cumprod.device)
+        return self.text(texts).to(self.alphas_cumprod.device)
+
+    @property
+    def text(self) -> TextEncoder:
+        """Words to vectors; the text encoder is read with the first of them and stays on the CPU."""
+        return TextEncoder(self.source, self._text_parts, self._fresh_text_encoder)
 
     def null_context(self) -> Tensor:
         """The embedding of the empty prompt, [1, L, C] fp32 (L = 77 for SD 1.5); computed once."""
@@ -195,7 +184,7 @@ class Prior(nn.Module):
         kept = self._text
         tokenizer, encoder = self._text_parts()
         if tokenizer is not None:
-            length = _length(tokenizer, encoder)
+            length = longest(tokenizer, encoder)
             ids = tokenizer("", padding="max_length", truncation=True, max_length=length).input_ids
         elif encoder.config.vocab_size == CLIP_VOCABULARY:
             ids = [CLIP_BEGIN] + [CLIP_END] * (encoder.config.max_position_embeddings - 1)
@@ -219,11 +208,15 @@ class Prior(nn.Module):
         self._need_loaded()
         assert self._weights is not None
         if self._text is None:
-            with torch.device("cpu"):
-                encoder = self._weights.text_encoder().requires_grad_(False)
             # A tuple, not a submodule: it neither moves with the prior nor counts as part of it.
-            self._text = (self._weights.tokenizer(), encoder)
+            self._text = (self._weights.tokenizer(), self._fresh_text_encoder())
         return self._text
+
+    def _fresh_text_encoder(self) -> nn.Module:
+        self._need_loaded()
+        assert self._weights is not None
+        with torch.device("cpu"):
+            return self._weights.text_encoder().requires_grad_(False)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Prior:
         super()._apply(fn, recurse)
@@ -249,10 +242,6 @@ class Prior(nn.Module):
         # A quarter faster on the CPU, where most of the encoder's time is convolutions.
         layout = torch.channels_last if device.type == "cpu" else torch.contiguous_format
         self.vae.encoder.to(memory_format=layout)
-
-
-def _length(tokenizer: Any, encoder: Any) -> int:
-    return min(tokenizer.model_max_length, encoder.config.max_position_embeddings)
 
 
 def _short_hash(*modules: nn.Module) -> str:

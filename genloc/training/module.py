@@ -12,6 +12,7 @@ from genloc.codecs.heatmap import default_sigma, gaussian_target, to_cells
 from genloc.inference import Decoding, condition_of, heatmaps, latent_noise, localize
 from genloc.keypoints import Keypoints
 from genloc.models.features import feature_widths
+from genloc.training.asking import ask
 from genloc.training.episodes import EpisodeScores
 from genloc.training.optimiser import Schedule, adam, described, parameter_groups, schedule
 from genloc.training.parts import check_parts, reads_support
@@ -118,7 +119,7 @@ class KeypointModule(pl.LightningModule):
             more: dict[str, Any] = {}
             if reads_support(self.condition):
                 more["widths"] = feature_widths(self.model)
-            build(skeleton, prior.condition_channels, prior.encode_text, generator, **more)
+            build(skeleton, prior.condition_channels, prior.text, generator, **more)
         self._configured = True
 
     @property
@@ -168,8 +169,9 @@ class KeypointModule(pl.LightningModule):
         return loss * self.trainer.accumulate_grad_batches
 
     def _batch_loss(self, batch: dict[str, Tensor]) -> Tensor:
+        asked_by = (self.model, self.condition)
+        condition, batch = ask(*asked_by, batch, seed=self.seed, epoch=self.current_epoch)
         image, visible = batch["image"], batch["visible"]
-        condition = condition_of(self.model, self.condition, batch)
         given = {} if condition is None else {"condition": condition}
         noise = self._noise(batch, self.current_epoch)
         if noise is not None:

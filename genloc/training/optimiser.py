@@ -25,7 +25,10 @@ def parameter_groups(
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             (lora if ".lora_" in name else others).append(parameter)
-    conditions = [] if condition is None else [p for p in condition.parameters() if p.requires_grad]
+    conditions: list[nn.Parameter] = []
+    for name, parameter in () if condition is None else condition.named_parameters():
+        if parameter.requires_grad:  # a text encoder's LoRA learns at LoRA's rate
+            (lora if ".lora_" in name else conditions).append(parameter)
     groups = [
         {"name": "condition", "params": conditions, "lr": lr_condition},
         {"name": "lora", "params": lora, "lr": lr_lora},

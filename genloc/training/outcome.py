@@ -12,7 +12,7 @@ from rich.console import Console
 
 from genloc import __version__
 from genloc.adapter import save_adapter
-from genloc.conditions.learned import LearnedCondition
+from genloc.conditions.saved import can_be_saved
 from genloc.metrics.evaluate import evaluate, sigmas_name
 from genloc.metrics.mean_pose import mean_pose
 from genloc.metrics.table import Protocol, Table
@@ -40,7 +40,7 @@ def write_adapter(module: KeypointModule, data: KeypointData, run: Path) -> None
     module.load_state_dict(checkpoint["state_dict"], strict=False)
     model, condition = module.model, module.condition
     print(f"trained: {path}")
-    if not isinstance(model, GenLoc) or not isinstance(condition, LearnedCondition):
+    if not isinstance(model, GenLoc) or not can_be_saved(condition):
         return
     if model.train_unet:
         return

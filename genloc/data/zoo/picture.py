@@ -156,6 +156,7 @@ def draw_picture(
     style: str = "photo",
     companions: float = 0.12,
     painted: int = 0,
+    make: Callable[[int, np.random.Generator], Animal] = make_animal,
 ) -> Picture:
     """Draw one picture of a species.
 
@@ -167,6 +168,7 @@ def draw_picture(
         companions: probability of a second animal, of the same species more often than not.
         painted: how many parts of the nearest animal to paint in one colour each. A zoo on disk has
             none; the prior's pictures have some, and their captions name them.
+        make: makes an animal of a species.
 
     Raises:
         ValueError: for an unknown style or species.
@@ -176,7 +178,7 @@ def draw_picture(
     ids = [category_id]
     if rng.random() < companions:
         ids.insert(0, category_id if rng.random() < 0.7 else int(rng.integers(1, 55)))
-    makers = [partial(make_animal, species) for species in ids]
+    makers = [partial(make, species) for species in ids]
     return draw_scene(makers, rng, LAND, ground, size=size, style=style, painted=painted)
 
 
