@@ -101,6 +101,7 @@ class VisualCondition(nn.Module):
         self.sigma = sigma
         self.widths = tuple(int(width) for width in widths)
         self.skeleton: Skeleton | None = None
+        self.channels: int | None = None  # C, once built
         self.norms = nn.ModuleList()
         self.layers = nn.Sequential()
 
@@ -140,7 +141,7 @@ class VisualCondition(nn.Module):
         self.skeleton = skeleton
         if made:
             return self
-        self.widths = asked
+        self.widths, self.channels = asked, channels
         self.norms.extend(nn.LayerNorm(width) for width in asked)
         # A condition stands where a word's embedding stood: its values have the spread of one.
         for layer in (
@@ -152,11 +153,6 @@ class VisualCondition(nn.Module):
                 nn.init.normal_(layer.weight, std=layer.in_features**-0.5, generator=generator)
                 nn.init.zeros_(layer.bias)
         return self
-
-    @property
-    def channels(self) -> int | None:
-        """``C``, or None before :meth:`build`."""
-        return self.layers[-1].normalized_shape[0] if len(self.layers) else None  # type: ignore[union-attr, index]
 
     def pool(self, features: Sequence[Tensor], points: Tensor) -> Tensor:
         """What is kept of a support picture.
