@@ -13,9 +13,11 @@ WORDS = 2  # the purpose of these draws: 0 is augmentation, 1 the latent's noise
 
 
 def ask(
-    model: Any, condition: Any, batch: dict[str, Tensor], *, seed: int, epoch: int
+    condition: Any, batch: dict[str, Tensor], *, seed: int, epoch: int, model: Any = None
 ) -> tuple[Tensor | None, dict[str, Tensor]]:
     """The conditions of a training batch, and the batch with the labels of what is asked.
+
+    `model` is needed by a condition that reads supports (see `condition_of`).
 
     A condition with a method `draw` (`TextCondition`) chooses for each crop; what it draws is a
     function of (seed, epoch, annotation id) and of which keypoints are visible alone.

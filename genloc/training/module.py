@@ -169,8 +169,9 @@ class KeypointModule(pl.LightningModule):
         return loss * self.trainer.accumulate_grad_batches
 
     def _batch_loss(self, batch: dict[str, Tensor]) -> Tensor:
-        asked_by = (self.model, self.condition)
-        condition, batch = ask(*asked_by, batch, seed=self.seed, epoch=self.current_epoch)
+        condition, batch = ask(
+            self.condition, batch, seed=self.seed, epoch=self.current_epoch, model=self.model
+        )
         image, visible = batch["image"], batch["visible"]
         given = {} if condition is None else {"condition": condition}
         noise = self._noise(batch, self.current_epoch)
