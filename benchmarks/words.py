@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -158,7 +158,7 @@ def said(cells: Sequence[dict[str, Any]], score: str) -> str:
     return f"{middle:.1f}" + (f" ({least:.1f} to {most:.1f})" if len(cells) > 1 else "")
 
 
-def table(rows: dict[str, Sequence[dict[str, Any]]], columns: dict[str, str]) -> list[str]:
+def table(rows: Mapping[str, Sequence[dict[str, Any]]], columns: Mapping[str, str]) -> list[str]:
     """Markdown: mean (least to most) over seeds."""
     lines = ["| | " + " | ".join(columns) + " |", "| --- |" + " ---: |" * len(columns)]
     for name, cells in rows.items():
@@ -167,7 +167,7 @@ def table(rows: dict[str, Sequence[dict[str, Any]]], columns: dict[str, str]) ->
     return lines
 
 
-def verdict(results: dict[str, Sequence[dict[str, Any]]]) -> list[str]:
+def verdict(results: Mapping[str, Sequence[dict[str, Any]]]) -> list[str]:
     """What was asked of names that were never trained, and whether it is so."""
     if "words" not in results:
         return []

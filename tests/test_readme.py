@@ -44,6 +44,10 @@ RUN_AS = {
         f"--data.root data/ap10k {ONE_STEP}"
     ),
     "genloc evaluate results.json data/ap10k/annotations/ap10k-val-split1.json --skeleton ap10k": "",
+    "genloc fit --config configs/zoo.yaml --config configs/words/text.yaml --name words": (
+        "genloc fit --config configs/zoo.yaml --config configs/words/text.yaml --name words "
+        f"--data.root data/ap10k {ONE_STEP}"
+    ),
     "genloc zoo data/zoo": "genloc zoo data/zoo --per-species 3 --size 64 --workers 1",
     "genloc fit --config configs/zoo.yaml --name mine --data.root mine --data.skeleton mine/skeleton.yaml "
     "--data.train.annotations annotations.json --data.train.images images "

@@ -1,0 +1,103 @@
+"""The quick form of the benchmarks of words, and what their baselines are made of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks import naming, words
+from benchmarks.asked import cut, nearest_by_words, only_seen, shuffled_words
+from benchmarks.crops import Crops, zoo_set
+from genloc.data.transforms import Augmentation
+from genloc.data.zoo import write_zoo
+from genloc.skeleton import AP10K
+from tests.make_prior import write_folder
+
+PHRASES = ["right elbow", "left front paw", "left knee", "right back paw"]
+
+
+def test_every_word_of_the_held_out_names_is_in_a_trained_one() -> None:
+    kept = {w for name in AP10K.keypoints if name not in words.HELD for w in name.split("_")}
+    assert {w for name in words.HELD for w in name.split("_")} <= kept
+    for name in words.HELD:  # and its mirror partner is trained
+        assert AP10K.keypoints[AP10K.flip_index[AP10K.index(name)]] not in words.HELD
+
+
+def test_shuffled_words_keep_the_words_but_no_name() -> None:
+    draws = shuffled_words(PHRASES)
+    assert draws == shuffled_words(PHRASES) and len(set(draws)) > 4
+    for dealt in draws:
+        assert sorted(" ".join(dealt).split()) == sorted(" ".join(PHRASES).split())
+        for new, old in zip(dealt, PHRASES, strict=True):
+            assert len(new.split()) == len(old.split())
+            assert sorted(new.split()) != sorted(old.split())
+
+
+def test_nearest_by_words_is_the_largest_cosine() -> None:
+    embedded = torch.tensor([[1.0, 0.1], [0.0, 1.0], [1.0, 0.0], [-1.0, -1.0]])
+    assert nearest_by_words(embedded, [0], [1, 2, 3]) == [2]
+
+
+def test_renamed_deals_the_same_words_among_themselves() -> None:
+    dealt = words.renamed()
+    names = {key: said["names"][0] for key, said in dealt.items()}
+    own = {key: " ".join(key.split("_")) for key in AP10K.keypoints}
+    assert sorted(names.values()) == sorted(own.values())
+    assert all(names[key] != own[key] for key in own)
+    assert {names[key] for key in words.HELD} == {own[key] for key in words.HELD}
+
+
+def test_held_out_labels_are_cut_after_the_mirror(tmp_path: Path) -> None:
+    """A mirrored left elbow is a right one: its label must go, too."""
+    write_zoo(tmp_path / "zoo", per_species=4, size=64, species=(1,), workers=1)
+    source = zoo_set(tmp_path / "zoo", "train")
+    crops = Crops(source, tmp_path, size=64, views=1, augmentation=Augmentation(flip=1.0))
+    seen = [name for name in AP10K.keypoints if name not in words.HELD]
+    few = only_seen(crops, seen)
+    held = [AP10K.index(name) for name in words.HELD]
+    assert crops.labels["visible"][..., held].any(), "the test needs a labelled one"
+    assert not few.labels["visible"][..., held].any()
+    kept = [AP10K.index(name) for name in seen]
+    assert torch.equal(few.labels["visible"][..., kept], crops.labels["visible"][..., kept])
+    assert few.key != crops.key
+    assert cut(AP10K, seen[:2]).sigmas == AP10K.sigmas[:2]
+
+
+@pytest.fixture(scope="module")
+def prior(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_folder(tmp_path_factory.mktemp("prior")))
+
+
+def test_words_run_and_say_how(prior: str, tmp_path: Path) -> None:
+    arguments = ["--quick", "--prior", prior, "--runs", str(tmp_path), "--seeds", "0"]
+    words.main([*arguments, "--methods", "words", "learned"])
+    (written,) = (tmp_path / "quick").glob("words_*.json")
+    content = json.loads(written.read_text())
+    own, learned = (content["results"][name][0]["test"] for name in ("words", "learned"))
+    for score in (
+        *("AP", "AP held out", "PCK held out", "PCK nearest", "PCK mirror", "PCK best seen"),
+        *("PCK shuffled", "identified", "identified held out", "withers by name"),
+        *("throat described", "left_ear best seen"),
+    ):
+        assert 0 <= own[score] <= 1, score
+    assert own["PCK best seen"] >= max(own["PCK nearest"], own["PCK mirror"])
+    assert "PCK held out" not in learned and learned["AP"] >= 0
+    text = written.with_suffix(".md").read_text()
+    for line in ("PCK of held-out names over (b)", "never trained: right_elbow", "withers by name"):
+        assert line in text, line
+    assert any("trained names over learned" in line for line in content["verdict"])
+
+
+def test_naming_runs_and_says_how(prior: str, tmp_path: Path) -> None:
+    naming.main(["--quick", "--prior", prior, "--runs", str(tmp_path)])
+    (written,) = (tmp_path / "quick").glob("naming_*.json")
+    results = json.loads(written.read_text())["results"]
+    assert results.keys() == {"families it knows", "families it does not"}
+    for cells in results.values():
+        assert all(np.isfinite(value) for value in cells[0]["test"].values())
+        assert {f"{way} at the partner" for way in naming.WAYS} <= cells[0]["test"].keys()
+    assert "named by place" in written.with_suffix(".md").read_text()
