@@ -46,5 +46,6 @@ def write_categories(
         "annotations": turns,
         "categories": [c for p in parts for c in p["categories"]],
     }
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).write_text(json.dumps(whole), encoding="utf-8")
     return folder / name
