@@ -6,7 +6,7 @@ Letters: B crops, K keypoints, h, w cells of the maps, S crop pixels.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -15,7 +15,9 @@ from torch import Tensor
 
 from genloc.codecs.heatmap import decode, flip_back, to_pixels
 from genloc.data.batch import sample_generator
+from genloc.data.support import Support
 from genloc.keypoints import Keypoints
+from genloc.models.features import features
 from genloc.skeleton import Skeleton
 
 Decoding = Literal["centroid", "argmax", "quarter"]
@@ -91,6 +93,64 @@ def latent_noise(
         sample_generator(seed, epoch, i, purpose=1).standard_normal(shape, np.float32) for i in ids
     ]
     return torch.from_numpy(np.stack(draws))
+
+
+def condition_of(model: Any, condition: Any, batch: Mapping[str, Tensor]) -> Tensor | None:
+    """What is looked for in a batch of crops: [B or 1, K, C], or None for a localizer without conditions.
+
+    Args:
+        model: the localizer.
+        condition: None, one that is the same for all crops, or one that reads supports.
+        batch: for the latter `support_image` [B, S, 3, P, P], `support_points` [B, S, K, 2] in crop
+            pixels and `support_visible` bool [B, S, K].
+    """
+    if condition is None:
+        return None
+    if not getattr(condition, "reads_support", False):
+        return condition()
+    image = batch["support_image"]
+    parts = picture_parts(batch["support_points"], image.shape[-1])
+    return condition(features(model, image.flatten(0, 1)), parts, batch["support_visible"])
+
+
+@torch.no_grad()
+def look_like(
+    model: Any, condition: Any, supports: Sequence[Support], *, crop_size: int, padding: float
+) -> Tensor:
+    """What labelled pictures show, as the condition [1, K, C] to look for in others.
+
+    Args:
+        model: a `GenLoc` with `context="null"`.
+        condition: a trained `VisualCondition`, on the model's device.
+        supports: shots of the same keypoints, of `genloc.data.support.read_supports`.
+        crop_size, padding: as in training.
+
+    Raises:
+        ValueError: a condition that reads no supports, or a point outside every shot's crop.
+    """
+    if not getattr(condition, "reads_support", False):
+        raise ValueError(
+            f"this model asks by a {type(condition).__name__}, not by examples; use an adapter trained "
+            "with genloc.conditions.visual.VisualCondition (configs/visual.yaml)"
+        )
+    shown = [support.crop(crop_size, padding) for support in supports]
+    image, points, visible = (np.stack([one[i] for one in shown]) for i in range(3))
+    lost = np.flatnonzero(~visible.any(0))
+    if len(lost):
+        names = [supports[0].skeleton.keypoints[k] for k in lost]
+        raise ValueError(f"points: {names} lie outside the box in every support; widen the box")
+    device = next(condition.parameters()).device
+    batch = {"support_image": image, "support_points": points, "support_visible": visible}
+    found = condition_of(
+        model, condition, {k: torch.from_numpy(v)[None].to(device) for k, v in batch.items()}
+    )
+    assert found is not None
+    return found
+
+
+def picture_parts(points: Tensor, size: int) -> Tensor:
+    """Crop pixels [..., 2] as parts of the crop's side: 0 is its left or upper edge, 1 the other one."""
+    return (points + 0.5) / size
 
 
 def localize(

@@ -11,6 +11,7 @@ import pytest
 
 from genloc.cli import main
 from genloc.skeleton import ANIMALPOSE, COCO, Skeleton
+from tests.make_categories import write_categories
 from tests.make_coco import write_coco
 from tests.make_prior import write_folder
 
@@ -57,6 +58,11 @@ def animalpose(root: Path) -> None:
     (root / "annotations" / "splits.json").write_text(json.dumps({"test": [3, 4]}))
 
 
+def visual(root: Path) -> None:
+    for part in ("train", "val", "test"):
+        write_categories(root, name=f"annotations/mp100_split1_{part}.json")
+
+
 LAYOUTS: dict[str, Callable[[Path], None]] = {
     "quickstart": ap10k,
     "zoo": ap10k,
@@ -64,6 +70,7 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
     "coco": coco,
     "human_art": human_art,
     "animalpose": animalpose,
+    "visual": visual,
 }
 
 

@@ -68,6 +68,13 @@ RUN_AS = {
         f"--data.root data/ap10k {ONE_STEP}"
     ),
     "genloc zoo data/zoo": "genloc zoo data/zoo --per-species 3 --size 64 --workers 1",
+    "genloc zoo data/categories --bodies all": (
+        "genloc zoo data/categories --bodies all --per-species 10 --size 48 --workers 1"
+    ),
+    "genloc fit --config configs/visual.yaml": f"genloc fit --config configs/visual.yaml {ONE_STEP}",
+    "genloc test --config configs/visual.yaml": (
+        f"genloc test --config configs/visual.yaml {ONE_STEP} --ckpt_path none"
+    ),
     "genloc fit --config configs/zoo.yaml --name mine --data.root mine --data.skeleton mine/skeleton.yaml "
     "--data.train.annotations annotations.json --data.train.images images "
     "--data.val.annotations annotations.json --data.val.images images": (
@@ -95,6 +102,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder like a fresh clone, with small data in it."""
     from genloc.data.zoo import write_zoo
     from genloc.splits import few_shot, read_source, write_split, zero_shot
+    from tests.make_categories import write_categories
     from tests.make_prior import tiny_modules, write_folder
 
     clone = tmp_path_factory.mktemp("clone")
@@ -103,6 +111,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (clone / ".venv").symlink_to(sys.prefix)
     write_folder(clone / "prior", tiny_modules())
     zoo = clone / "data" / "ap10k"
+    for part in ("train", "val", "test"):
+        name = f"annotations/mp100_split1_{part}.json"
+        write_categories(clone / "data" / "categories", name=name)
     write_zoo(zoo, per_species=4, size=64, species=(1, 7), workers=1)
     train, val = (read_source(zoo / f"annotations/ap10k-{p}-split1.json") for p in ("train", "val"))
     pair = zero_shot(train, val, ["Bovidae"], ["Canidae"], val=val)

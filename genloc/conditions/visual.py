@@ -11,8 +11,8 @@ Letters: ``B`` queries, ``S`` shots, ``K`` keypoints, ``C`` condition channels, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Self
+from collections.abc import Sequence
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -84,6 +84,7 @@ class VisualCondition(nn.Module):
     Args:
         hidden: width of the network.
         sigma: of the Gaussian that pools, in cells of each grid.
+        widths: ``C_l`` of each grid, from coarse to fine; empty until :meth:`build` is told.
 
     Raises:
         ValueError: a number that is not positive.
@@ -92,50 +93,59 @@ class VisualCondition(nn.Module):
     reads_support = True
     """Called with the features of support pictures instead of with nothing."""
 
-    def __init__(self, hidden: int = 512, sigma: float = 1.0) -> None:
+    def __init__(self, hidden: int = 512, sigma: float = 1.0, widths: Sequence[int] = ()) -> None:
         super().__init__()
         if hidden < 1 or not sigma > 0:
             raise ValueError(f"hidden and sigma must be positive, got {hidden} and {sigma}")
         self.hidden = hidden
         self.sigma = sigma
-        self.widths: tuple[int, ...] = ()
+        self.widths = tuple(int(width) for width in widths)
+        self.skeleton: Skeleton | None = None
+        self.channels: int | None = None  # C, once built
         self.norms = nn.ModuleList()
         self.layers = nn.Sequential()
 
+    def facts(self) -> dict[str, Any]:
+        """The constructor's arguments, in plain values."""
+        return {"hidden": self.hidden, "sigma": self.sigma, "widths": list(self.widths)}
+
     def build(
         self,
-        skeleton: Skeleton | None,
+        skeleton: Skeleton,
         channels: int,
-        text_embedding: Callable[[list[str]], Tensor] | None = None,
+        text: Any = None,
         generator: torch.Generator | None = None,
         *,
-        widths: Sequence[int],
+        widths: Sequence[int] = (),
+        measure: bool = True,
     ) -> Self:
         """Make the layers, float32. Building again for the same widths keeps them as they are.
 
         Args:
-            skeleton, text_embedding: not needed here.
+            skeleton: kept for who saves this; the layers do not depend on it.
             channels: ``C``.
-            widths: ``C_l`` of each grid, from coarse to fine.
+            text, measure: not needed here.
             generator: source of the random start; torch's global one if None.
+            widths: as in the constructor, where they were not given.
 
         Raises:
-            ValueError: already built for other widths or channels.
+            ValueError: no widths, or already built for other ones or other channels.
         """
-        widths = tuple(int(width) for width in widths)
-        if self.widths:
-            made = (self.widths, self.layers[-1].normalized_shape[0])  # type: ignore[union-attr, index]
-            if made != (widths, channels):
-                raise ValueError(
-                    f"build: made for grids of {made[0]} channels and conditions of {made[1]} already, "
-                    f"asked for {widths} and {channels}; make a new VisualCondition for another prior"
-                )
+        asked = tuple(int(width) for width in widths) or self.widths
+        made = self.channels
+        if not asked or (self.widths and asked != self.widths) or (made and made != channels):
+            raise ValueError(
+                f"build: made for grids of {self.widths} channels and conditions of {made}, asked for "
+                f"{asked} and {channels}; make a new VisualCondition for another prior"
+            )
+        self.skeleton = skeleton
+        if made:
             return self
-        self.widths = widths
-        self.norms.extend(nn.LayerNorm(width) for width in widths)
+        self.widths, self.channels = asked, channels
+        self.norms.extend(nn.LayerNorm(width) for width in asked)
         # A condition stands where a word's embedding stood: its values have the spread of one.
         for layer in (
-            nn.Linear(sum(widths), self.hidden), nn.GELU(),
+            nn.Linear(sum(asked), self.hidden), nn.GELU(),
             nn.Linear(self.hidden, channels), nn.LayerNorm(channels),
         ):  # fmt: skip
             self.layers.append(layer)
@@ -164,7 +174,7 @@ class VisualCondition(nn.Module):
 
     def from_pooled(self, pooled: Tensor) -> Tensor:
         """Mean features of the shots [B, K, F] -> conditions [B, K, C], float32."""
-        if not self.widths:
+        if self.channels is None:
             raise RuntimeError("VisualCondition has no layers yet; call build() first")
         parts = pooled.split(self.widths, dim=-1)
         normed = [norm(part) for norm, part in zip(self.norms, parts, strict=True)]

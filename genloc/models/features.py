@@ -25,18 +25,19 @@ Pool = Callable[[Tensor, Tensor], Tensor]  # features [B, C, h, w], points [B, K
 
 
 def feature_layers(model: GenLoc) -> tuple[str, ...]:
-    """Names of the layers whose hidden states are the features, from the coarsest grid to the finest."""
+    """Names of the layers whose hidden states are the features, from the coarsest grid to the finest.
+
+    Raises:
+        RuntimeError: the model is not loaded.
+        ValueError: as `features`.
+    """
+    _check(model)
     last = {place(name).block: name for name in cross_attention_layers(model.prior.unet, "up")}
     return tuple(last.values())
 
 
 def feature_widths(model: GenLoc) -> tuple[int, ...]:
-    """C_l of each grid, (1280, 640, 320) for SD 1.5.
-
-    Raises:
-        RuntimeError: the model is not loaded.
-    """
-    _check(model)
+    """C_l of each grid, (1280, 640, 320) for SD 1.5. Raises as `feature_layers`."""
     unet = model.prior.unet
     return tuple(unet.get_submodule(name).query_dim for name in feature_layers(model))
 

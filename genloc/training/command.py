@@ -17,6 +17,7 @@ from genloc.training.callbacks import Pictures, Progress
 from genloc.training.checkpoints import FOLDER as CHECKPOINTS
 from genloc.training.checkpoints import Checkpoints, checkpoint_path, is_trial
 from genloc.training.data import KeypointData
+from genloc.training.episode_outcome import write_episode_outcome
 from genloc.training.logs import FOLDER as LOGS
 from genloc.training.logs import run_loggers
 from genloc.training.module import KeypointModule
@@ -185,6 +186,13 @@ class TrainingCLI(LightningCLI):
         self._write_outcome("test")
 
     def _write_outcome(self, name: str) -> None:
+        if self.datamodule.episodes is not None:
+            if self.trainer.is_global_zero and not is_trial(self.trainer):
+                device = self.trainer.strategy.root_device
+                write_episode_outcome(
+                    self.model, self.datamodule, self.run_folder, name, self.checkpoint, device
+                )
+            return
         records = self.model.scores.records()  # of all processes, so all must ask
         if self.trainer.is_global_zero and not is_trial(self.trainer):
             write_outcome(

@@ -14,9 +14,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from genloc.data.batch import KeypointDataset, collate
+from genloc.data.categories import CategorySets, slots
 from genloc.data.coco import CocoKeypoints
+from genloc.data.episodes import EpisodeDataset, Episodes
 from genloc.data.transforms import Augmentation
 from genloc.skeleton import load_skeleton
+from genloc.training.episodes import EpisodeScores
+from genloc.training.scores import Scores
 from genloc.training.sets import SetSpec, lay_over, load_set
 from genloc.training.windows import Draw, Turns, Windows
 
@@ -24,7 +28,7 @@ from genloc.training.windows import Draw, Turns, Windows
 class DrawnCrops(Dataset[dict[str, Any]]):
     """Training crops as the sampler draws them: the dataset's samples with their weight in the window."""
 
-    def __init__(self, crops: KeypointDataset) -> None:
+    def __init__(self, crops: KeypointDataset | EpisodeDataset) -> None:
         self.crops = crops
 
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
@@ -68,6 +72,9 @@ class KeypointData(pl.LightningDataModule):
         num_workers: processes that read and crop; the result does not depend on it.
         augmentation: random changes of training crops; null for none.
         seed: of order and augmentation.
+        episodes: show each crop with labelled pictures of its category (for `VisualCondition`). The sets
+            are then read category by category, each with its own keypoints in the slots of `skeleton`
+            (`slots:100`); null for ordinary training.
     """
 
     def __init__(
@@ -85,11 +92,16 @@ class KeypointData(pl.LightningDataModule):
         num_workers: int = 2,
         augmentation: Augmentation | None = Augmentation(),  # noqa: B008 - frozen
         seed: int = 0,
+        episodes: Episodes | None = None,
     ) -> None:
         super().__init__()
         self.root = Path(root)
         self.specs = lay_over(split, {"train": train, "val": val, "test": test}, self.root)
-        self.skeleton = load_skeleton(_skeleton_path(skeleton, self.root))
+        self.episodes = episodes
+        if episodes is None:
+            self.skeleton = load_skeleton(_skeleton_path(skeleton, self.root))
+        else:
+            self.skeleton = slots(skeleton)
         self.crop_size = crop_size
         self.padding = padding
         self.batch_size = batch_size
@@ -115,7 +127,8 @@ class KeypointData(pl.LightningDataModule):
             spec = self.specs[name]
             if spec is None or name in self.sources:
                 continue
-            self.sources[name] = load_set(name, spec, self.skeleton, self.root)
+            kind = CocoKeypoints if self.episodes is None else CategorySets
+            self.sources[name] = load_set(name, spec, self.skeleton, self.root, kind=kind)
         if stage == "fit" and self.windows is None:
             self.windows = Windows(
                 [instance.annotation_id for instance in self.sources["train"].instances],
@@ -145,17 +158,11 @@ class KeypointData(pl.LightningDataModule):
             "of them": _digest([instance.annotation_id for instance in source.instances]),
             "effective_batch": self.effective_batch,
             "seed": self.seed,
-        }
+        } | ({} if self.episodes is None else {"shots": self.episodes.shots})
 
     def train_dataloader(self) -> DataLoader:
         assert self.windows is not None
-        crops = KeypointDataset(
-            self.sources["train"],
-            crop_size=self.crop_size,
-            padding=self.padding,
-            augmentation=self.augmentation,
-            seed=self.seed,
-        )
+        crops = self._dataset("train", self.augmentation)
         self._train_crops = crops
         crops.set_epoch(self.windows.epoch)
         return DataLoader(
@@ -180,10 +187,29 @@ class KeypointData(pl.LightningDataModule):
         self.windows.set_epoch(epoch)
         self._train_crops.set_epoch(epoch)
 
+    def _dataset(
+        self, name: str, augmentation: Augmentation | None
+    ) -> KeypointDataset | EpisodeDataset:
+        crops = KeypointDataset(
+            self.sources[name],
+            crop_size=self.crop_size,
+            padding=self.padding,
+            augmentation=augmentation,
+            seed=self.seed,
+        )
+        return crops if self.episodes is None else EpisodeDataset(crops, self.episodes.shots)
+
+    def scores(self, name: str) -> Scores | EpisodeScores:
+        """What collects and scores the results of a set."""
+        source = self.sources[name]
+        if isinstance(source, CategorySets):
+            return EpisodeScores(source)
+        return Scores(source, self.padding)
+
     def _evaluation_loader(self, name: str) -> DataLoader:
         source = self.sources[name]
         return DataLoader(
-            KeypointDataset(source, crop_size=self.crop_size, padding=self.padding, seed=self.seed),
+            self._dataset(name, None),
             batch_sampler=Turns(
                 len(source.instances),
                 batch_size=self.batch_size,

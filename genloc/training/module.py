@@ -9,11 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from genloc.codecs.heatmap import default_sigma, gaussian_target, to_cells
-from genloc.inference import Decoding, heatmaps, latent_noise, localize
+from genloc.inference import Decoding, condition_of, heatmaps, latent_noise, localize
 from genloc.keypoints import Keypoints
+from genloc.models.features import feature_widths
 from genloc.training.asking import ask
+from genloc.training.episodes import EpisodeScores
 from genloc.training.optimiser import Schedule, adam, described, parameter_groups, schedule
-from genloc.training.parts import check_parts
+from genloc.training.parts import check_parts, reads_support
 from genloc.training.resume import (
     Position,
     belongs_to,
@@ -82,7 +84,7 @@ class KeypointModule(pl.LightningModule):
         self.flip_test = flip_test
         self.decoding: Decoding = decoding
         self.seed = seed
-        self.scores: Scores | None = None
+        self.scores: Scores | EpisodeScores | None = None
         self.last_scores: dict[str, float] = {}
         self._configured = False
         self._window_loss: Tensor | None = None
@@ -110,11 +112,14 @@ class KeypointModule(pl.LightningModule):
             load()
         if callable(build := getattr(self.model, "build", None)):
             build(skeleton.num_keypoints)
-        check_parts(self.model, self.condition, self.loss)
+        check_parts(self.model, self.condition, self.loss, episodes=self.data.episodes is not None)
         if self.condition is not None and callable(build := getattr(self.condition, "build", None)):
             prior = self.model.prior
             generator = torch.Generator().manual_seed(self.seed)
-            build(skeleton, prior.condition_channels, prior.text, generator)
+            more: dict[str, Any] = {}
+            if reads_support(self.condition):
+                more["widths"] = feature_widths(self.model)
+            build(skeleton, prior.condition_channels, prior.text, generator, **more)
         self._configured = True
 
     @property
@@ -164,7 +169,9 @@ class KeypointModule(pl.LightningModule):
         return loss * self.trainer.accumulate_grad_batches
 
     def _batch_loss(self, batch: dict[str, Tensor]) -> Tensor:
-        condition, batch = ask(self.condition, batch, seed=self.seed, epoch=self.current_epoch)
+        condition, batch = ask(
+            self.condition, batch, seed=self.seed, epoch=self.current_epoch, model=self.model
+        )
         image, visible = batch["image"], batch["visible"]
         given = {} if condition is None else {"condition": condition}
         noise = self._noise(batch, self.current_epoch)
@@ -218,7 +225,7 @@ class KeypointModule(pl.LightningModule):
     def _start_scores(self, name: str) -> None:
         source = self.data.sources[name]
         if self.scores is None or self.scores.source is not source:
-            self.scores = Scores(source, self.data.padding)
+            self.scores = self.data.scores(name)
         self.scores.reset()
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Keypoints]:
@@ -233,7 +240,7 @@ class KeypointModule(pl.LightningModule):
         maps = heatmaps(
             self.model,
             batch["image"],
-            None if self.condition is None else self.condition(),
+            condition_of(self.model, self.condition, batch),
             noise=self._noise(batch, 0),
             flip_index=skeleton.flip_index if flip else None,
         )

@@ -12,8 +12,8 @@ from rich.console import Console
 
 from genloc import __version__
 from genloc.adapter import save_adapter
-from genloc.data.coco import CocoKeypoints
 from genloc.conditions.saved import can_be_saved
+from genloc.data.coco import CocoKeypoints
 from genloc.metrics.evaluate import evaluate, sigmas_name
 from genloc.metrics.folders import folder_scores
 from genloc.metrics.mean_pose import mean_pose
@@ -127,7 +127,7 @@ def write_outcome(
     if scoring.per_folder:
         folders = folder_scores(records, truth, data.skeleton, sigmas=first, nms=scoring.nms)
     run.mkdir(parents=True, exist_ok=True)
-    _write_json(run / f"results-{name}.json", records)
+    write_json(run / f"results-{name}.json", records)
     path = run / METRICS
     kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     kept[name] = {
@@ -143,7 +143,7 @@ def write_outcome(
         "instances": len(source.instances),
         "genloc": __version__,
     }
-    _write_json(path, kept)
+    write_json(path, kept)
     notes = (f"mean pose: of {result.mean_pose_of}, placed in each box", *result.notes)
     rows = {run.name: result.scores, "mean pose": result.mean_pose}
     rows |= {f"{run.name}, sigmas {sigmas}": scores for sigmas, scores in other_sigmas.items()}
@@ -204,7 +204,8 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def _write_json(path: Path, content: Any) -> None:
+def write_json(path: Path, content: Any) -> None:
+    """Write a json file, whole or not at all."""
     part = path.with_suffix(".part")
     part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     os.replace(part, path)

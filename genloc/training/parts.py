@@ -6,8 +6,17 @@ import inspect
 from typing import Any
 
 
-def check_parts(model: Any, condition: Any, loss: Any) -> None:
+def reads_support(condition: Any) -> bool:
+    """Whether a condition is made from labelled support pictures."""
+    return getattr(condition, "reads_support", False)
+
+
+def check_parts(model: Any, condition: Any, loss: Any, *, episodes: bool | None = None) -> None:
     """Refuse parts that do not go together.
+
+    Args:
+        model, condition, loss: the parts.
+        episodes: whether the data shows supports with each crop; None where that is not known.
 
     Raises:
         ValueError: says what does not fit what, and what to give instead.
@@ -23,6 +32,21 @@ def check_parts(model: Any, condition: Any, loss: Any) -> None:
         raise ValueError(
             f"model.condition: {name} must be told what to look for, but got null; "
             "give a class_path such as genloc.conditions.learned.LearnedCondition"
+        )
+    shown = reads_support(condition)
+    if episodes is not None and shown != episodes:
+        what = type(condition).__name__
+        raise ValueError(
+            f"model.condition: {what} looks for what support pictures show, but data.episodes is null; "
+            "give data.episodes, such as {shots: 1}"
+            if shown
+            else f"data.episodes: support pictures are given, but the condition {what} does not read "
+            "them; use genloc.conditions.visual.VisualCondition, or data.episodes null"
+        )
+    if shown and (getattr(model, "context", None) != "null" or model.noise):
+        raise ValueError(
+            f"model.condition: {type(condition).__name__} compares features, which must not depend on "
+            'what is asked for or on noise; set model.model.init_args.context to "null" and noise to false'
         )
     if loss.needs == "log_expectation" and not hasattr(model, "log_expectation"):
         raise ValueError(

@@ -82,7 +82,13 @@ def _numbers(node: object) -> list[int]:
 
 
 def load_set(
-    name: str, spec: SetSpec, skeleton: Skeleton, root: Path, *, images: bool = True
+    name: str,
+    spec: SetSpec,
+    skeleton: Skeleton,
+    root: Path,
+    *,
+    images: bool = True,
+    kind: type[CocoKeypoints] = CocoKeypoints,
 ) -> CocoKeypoints:
     """Read one set and refuse what cannot be trained or evaluated on.
 
@@ -92,6 +98,7 @@ def load_set(
         skeleton: which keypoints.
         root: folder that the paths start from.
         images: whether the pictures are needed, and looked for.
+        kind: what reads it; `CategorySets` where each category has keypoints of its own.
 
     Raises:
         FileNotFoundError: no annotations, no images folder, or a picture is not in it.
@@ -115,7 +122,7 @@ def load_set(
         _ids(spec, annotations, root) if part is None else (part.image_ids, part.annotation_ids)
     )
     try:
-        source = CocoKeypoints(
+        source = kind(
             annotations,
             root / spec.images if images else None,
             skeleton=skeleton,

@@ -1,0 +1,146 @@
+"""What `benchmarks/example.py` trains and scores: episodes from crops that are kept on disk."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Iterable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.cells import order
+from benchmarks.crops import Crops
+from genloc.codecs.heatmap import default_sigma, to_cells
+from genloc.conditions.visual import VisualCondition
+from genloc.data.categories import CategorySets, slots
+from genloc.data.episodes import Episodes, protocol_pairs
+from genloc.inference import picture_parts
+from genloc.losses import HEL
+from genloc.metrics.episodes import episode_scores
+from genloc.models import GenLoc, LoRA, Prior
+from genloc.models.features import feature_widths, features
+from genloc.training.optimiser import adam, parameter_groups, schedule
+from genloc.training.protocol import Asker, ByCondition, answer, score
+
+SLOTS = 17  # the most keypoints of a category of the zoo
+
+
+def sets(a: argparse.Namespace) -> dict[str, CategorySets]:
+    """train, val (further pictures of the training categories; none for a body plan) and test."""
+    if a.split.isdigit():
+        files = {
+            part: f"annotations/mp100_split{a.split}_{part}.json"
+            for part in ("train", "val", "test")
+        }
+    else:
+        files = {
+            part: f"cross_category_annotations/fewshot_{part}_{a.split}.json"
+            for part in ("train", "test")
+        }
+    found = {}
+    for part, name in files.items():
+        if not (a.categories / name).is_file():
+            raise FileNotFoundError(
+                f"no {a.categories / name}; draw it with `genloc zoo {a.categories} --bodies all`"
+            )
+        images = a.categories / "images"
+        found[part] = CategorySets(a.categories / name, images, skeleton=slots(f"slots:{SLOTS}"))
+    return found
+
+
+def model_of(a: argparse.Namespace, lora: bool) -> GenLoc:
+    """GenLoc on the prior, context null."""
+    chosen = LoRA(a.lora, a.rank, a.rank) if lora else None
+    return GenLoc(Prior(a.prior, dtype="fp32"), context="null", layers=a.layers, lora=chosen).load()
+
+
+def all_of(crops: Crops, device: str) -> Iterable[dict[str, Tensor]]:
+    """The plain crops of a set in their order."""
+    for start in range(0, len(crops), 32):
+        items = np.arange(start, min(start + 32, len(crops)))
+        yield crops.batch(items, np.zeros_like(items), device, latent=True)
+
+
+def scores(a: argparse.Namespace, asker: Asker, crops: Crops, shots: int) -> dict[str, float]:
+    """CapeFormer's protocol on a set."""
+    source = crops.source
+    assert isinstance(source, CategorySets)
+    pairs = pairs_of(a, source, shots)
+    found = answer(asker, partial(all_of, crops, a.device), pairs, crop_size=a.crop_size)
+    return episode_scores(score(source, pairs, found))
+
+
+def pairs_of(a: argparse.Namespace, source: CategorySets, shots: int) -> list:
+    """The protocol's pairs; of val, which has few pictures of each category, as many queries as fit."""
+    fits = min(len(rows) for rows in source.by_category.values()) - shots
+    return protocol_pairs(source, Episodes(shots, a.per_category, max(1, min(a.queries, fits))))
+
+
+def train(
+    a: argparse.Namespace, crops: Crops, rate: float, seed: int
+) -> tuple[ByCondition, dict[str, Any]]:
+    """One training; the result asks by its condition."""
+    torch.manual_seed(seed)
+    model = model_of(a, lora=True).to(a.device)
+    condition = VisualCondition(sigma=a.sigma_pool)
+    generator = torch.Generator().manual_seed(seed)
+    condition.build(
+        crops.source.skeleton,
+        model.prior.condition_channels,
+        None,
+        generator,
+        widths=feature_widths(model),
+    )
+    condition.to(a.device).train()
+    groups = parameter_groups(model, condition, lr=rate, lr_lora=rate, lr_condition=a.lr_condition)
+    optimiser, loss_of = adam(groups, 0.0), HEL()
+    rates = schedule(optimiser, "cosine", warmup=min(50, a.steps // 4), steps=a.steps)
+    h, w = model.map_size(torch.empty(0, 3, a.crop_size, a.crop_size))
+    draws = order(len(crops), crops.views, a.batch, seed)
+    rng = np.random.default_rng([seed, 2])
+    source = crops.source
+    assert isinstance(source, CategorySets)
+    own = {
+        i: np.array([j for j in rows if j != i])
+        for rows in source.by_category.values()
+        for i in rows
+    }
+    running, spent, curve = 0.0, 0.0, []
+    for step in range(1, a.steps + 1):
+        start = time.perf_counter()
+        items, views = next(draws)
+        shown = np.stack([rng.choice(own[i], a.train_shots, replace=False) for i in items.tolist()])
+        batch = crops.batch(items, views, a.device, latent=True)
+        turns = rng.integers(crops.views, size=shown.size)
+        support = crops.batch(shown.ravel(), turns, a.device, latent=True)
+        points, visible = (
+            support[name].unflatten(0, shown.shape) for name in ("points", "visible")
+        )
+        asked = condition(
+            features(model, None, latent=support["latent"]),
+            picture_parts(points, a.crop_size),
+            visible,
+        )
+        cells = to_cells(batch["points"], a.crop_size / w)
+        value = model.log_expectation(None, asked, cells, default_sigma(h), latent=batch["latent"])
+        loss = loss_of(value, batch["visible"] & visible.any(1))
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        if rates is not None:
+            rates.step()
+        running = loss.item() if step == 1 else 0.98 * running + 0.02 * loss.item()
+        spent += time.perf_counter() - start
+        if step % max(1, a.steps // 20) == 0:
+            curve.append({"step": step, "loss": running})
+            left = (a.steps - step) * spent / step
+            print(f"lr {rate:g} seed {seed}: step {step}/{a.steps} loss {running:.3f} | "
+                  f"{1000 * spent / step:.0f} ms a step, {left / 60:.0f} min left", flush=True)  # fmt: skip
+    model.eval()
+    condition.eval()
+    learning = sum(p.numel() for group in groups for p in group["params"])
+    return ByCondition(model, condition), {"curve": curve, "learning": learning, "seconds": spent}

@@ -1,0 +1,219 @@
+"""`read_support`: a labelled picture that says what to look for (`genloc predict --like`).
+
+    {"keypoints": {"beak": [120, 84], "left_eye": [101.5, 70], "tail": null},
+     "box": [40, 30, 200, 180], "edges": [["beak", "left_eye"]]}
+
+`box` (x, y, width, height) and `edges` may be left out, null is a keypoint that this picture does not
+show. A COCO keypoints json that lists the picture will do as well. Pixels: (0, 0) is the centre of the
+top-left pixel.
+
+Letters: K keypoints, H, W picture pixels, S shots.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from genloc.data.image import read_image
+from genloc.data.transforms import square_crop
+from genloc.skeleton import DEFAULT_SIGMA, Skeleton, mirror_pairs
+
+Box = tuple[float, float, float, float]
+ROOM = 0.2  # around the points where no box is given, as a part of their extent
+
+
+@dataclass(frozen=True, eq=False)
+class Support:
+    """A picture and where its keypoints are.
+
+    Args:
+        image: uint8 [H, W, 3] RGB.
+        points: float32 [K, 3]: x, y in picture pixels, v (0: not shown here).
+        box: x, y, width, height of the object.
+        skeleton: the K keypoints.
+    """
+
+    image: np.ndarray
+    points: np.ndarray
+    box: Box
+    skeleton: Skeleton
+
+    def crop(self, size: int, padding: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The crop around the box as models see it.
+
+        Returns:
+            float32 [3, size, size] in [-1, 1]; points float32 [K, 2] in crop pixels; bool [K], which
+            are shown and inside the crop.
+        """
+        crop = square_crop(self.box, size, padding=padding)
+        pixels = crop.image(self.image).astype(np.float32) / 127.5 - 1
+        points = crop.points(self.points[:, :2]).astype(np.float32)
+        inside = ((points >= -0.5) & (points <= size - 0.5)).all(axis=1)
+        return (
+            np.ascontiguousarray(pixels.transpose(2, 0, 1)),
+            points,
+            inside & (self.points[:, 2] > 0),
+        )
+
+
+def read_support(image: str | Path, points: str | Path) -> Support:
+    """Read one support picture and its points.
+
+    Args:
+        image: a picture file.
+        points: a json file; see the module.
+
+    Raises:
+        FileNotFoundError: one of the files is not there.
+        OSError: the picture cannot be read.
+        ValueError: the json does not say one set of points in this picture.
+    """
+    pixels = read_image(image)
+    path = Path(points)
+    if not path.is_file():
+        raise FileNotFoundError(f"points: no file {path.absolute()}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # also UnicodeDecodeError
+        raise ValueError(f"points: {path} is not a json file: {error}") from None
+    if isinstance(content, dict) and "annotations" in content:
+        content = _from_coco(content, Path(image).name, path)
+    if not isinstance(content, dict):
+        raise ValueError(
+            f"points: {path} holds a {type(content).__name__}, expected an object such as "
+            '{"keypoints": {"nose": [120, 84]}}'
+        )
+    given = content.get(
+        "keypoints", {k: v for k, v in content.items() if k not in ("box", "edges")}
+    )
+    height, width = pixels.shape[:2]
+    names, rows = _points(given, (width, height), path)
+    box = _box(content.get("box"), rows, (width, height), path)
+    edges = []
+    for edge in content.get("edges") or ():
+        unknown = [name for name in edge if name not in names]
+        if len(edge) != 2 or unknown:
+            raise ValueError(f"points: {path}: edge {edge} must be two of {list(names)}")
+        edges.append((names.index(edge[0]), names.index(edge[1])))
+    skeleton = Skeleton(
+        path.stem, names, tuple(edges), mirror_pairs(names), (DEFAULT_SIGMA,) * len(names)
+    )
+    return Support(pixels, rows, box, skeleton)
+
+
+def read_supports(images: Sequence[str | Path], points: Sequence[str | Path]) -> list[Support]:
+    """Read S shots of the same keypoints; the first one's order and edges count for all.
+
+    Raises:
+        ValueError: not as many points as pictures, or other keypoints than in the first shot; and as
+            `read_support`.
+    """
+    if not images or len(images) != len(points):
+        raise ValueError(
+            f"got {len(images)} support picture(s) and {len(points)} file(s) of points; give --points "
+            "once for each --like"
+        )
+    shots = [read_support(*pair) for pair in zip(images, points, strict=True)]
+    first = shots[0].skeleton
+    found = [shots[0]]
+    for path, shot in zip(points[1:], shots[1:], strict=True):
+        names = shot.skeleton.keypoints
+        if set(names) != set(first.keypoints):
+            odd = sorted(set(names) ^ set(first.keypoints))
+            raise ValueError(
+                f"points: {path} and {points[0]} differ in {odd}; name the same keypoints in all, "
+                "null where one is not shown"
+            )
+        rows = shot.points[[names.index(name) for name in first.keypoints]]
+        found.append(Support(shot.image, rows, shot.box, first))
+    for k, name in enumerate(first.keypoints):
+        if not any(shot.points[k, 2] > 0 for shot in found):
+            raise ValueError(
+                f"points: no support shows {name!r}; leave it out, or show it in one of them"
+            )
+    return found
+
+
+def _points(given: Any, size: tuple[int, int], path: Path) -> tuple[tuple[str, ...], np.ndarray]:
+    if not isinstance(given, dict) or not given:
+        raise ValueError(
+            f"points: {path}: keypoints is {str(given)[:60]}, expected names with x and y, such as "
+            '{"nose": [120, 84]}'
+        )
+    rows = np.zeros((len(given), 3), np.float32)
+    for k, (name, place) in enumerate(given.items()):
+        if place is None:
+            continue
+        where = f"points: {path}: {name!r} is {place}"
+        numbers = isinstance(place, list) and len(place) in (2, 3)
+        if not numbers or any(isinstance(v, bool) or not isinstance(v, int | float) for v in place):
+            raise ValueError(f"{where}, expected [x, y] in pixels of the picture, or null")
+        if len(place) == 3 and place[2] == 0:
+            continue
+        x, y = float(place[0]), float(place[1])
+        if not (math.isfinite(x) and math.isfinite(y)):
+            raise ValueError(f"{where}: not finite")
+        if not (-0.5 <= x <= size[0] - 0.5 and -0.5 <= y <= size[1] - 0.5):
+            raise ValueError(
+                f"{where}, outside the picture of {size[0]} x {size[1]} pixels; give pixels of the "
+                "picture as it is on disk, upright"
+            )
+        rows[k] = x, y, 2
+    return tuple(str(name) for name in given), rows
+
+
+def _box(given: Any, rows: np.ndarray, size: tuple[int, int], path: Path) -> Box:
+    if given is None:
+        shown = rows[rows[:, 2] > 0, :2]
+        if not len(shown):
+            return (0.0, 0.0, float(size[0]), float(size[1]))
+        low, high = shown.min(axis=0), shown.max(axis=0)
+        room = ROOM * max(float((high - low).max()), 0.1 * max(size))
+        x1, y1 = np.maximum(low - room, 0).tolist()
+        x2, y2 = np.minimum(high + room, np.array(size)).tolist()
+        return (x1, y1, x2 - x1, y2 - y1)
+    try:
+        x, y, w, h = (float(v) for v in given)
+    except (TypeError, ValueError):
+        raise ValueError(f"points: {path}: box is {given}, expected x, y, width, height") from None
+    if not (w > 0 and h > 0 and math.isfinite(x + y + w + h)):
+        raise ValueError(f"points: {path}: box is {given}, expected width and height above 0")
+    if x >= size[0] or y >= size[1] or x + w <= 0 or y + h <= 0:
+        raise ValueError(
+            f"points: {path}: box {given} lies outside the picture of {size[0]} x {size[1]} pixels"
+        )
+    return (x, y, w, h)
+
+
+def _from_coco(content: dict[str, Any], name: str, path: Path) -> dict[str, Any]:
+    """The one annotation of a picture, in our own form."""
+    ids = {i["id"] for i in content.get("images", ()) if Path(str(i.get("file_name"))).name == name}
+    found = [
+        a
+        for a in content["annotations"]
+        if a.get("image_id") in ids and any(a.get("keypoints") or ())
+    ]
+    if len(found) != 1:
+        raise ValueError(
+            f"points: {path} has {len(found)} labelled instances in the picture {name}, expected one"
+        )
+    one = found[0]
+    named = {c["id"]: c for c in content.get("categories", ())}.get(one.get("category_id"), {})
+    rows = np.array(one["keypoints"], float).reshape(-1, 3).tolist()
+    names = named.get("keypoints") or [f"keypoint_{k}" for k in range(len(rows))]
+    if len(names) != len(rows):
+        raise ValueError(
+            f"points: {path}: {len(rows)} keypoints are labelled but {len(names)} are named"
+        )
+    known = range(1, len(names) + 1)
+    pairs = [(a, b) for a, b in named.get("skeleton") or () if a in known and b in known]
+    edges = [[names[a - 1], names[b - 1]] for a, b in pairs]
+    places = {k: (row[:2] if row[2] > 0 else None) for k, row in zip(names, rows, strict=True)}
+    return {"keypoints": places, "box": one.get("bbox"), "edges": edges}
