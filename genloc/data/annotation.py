@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,11 +96,25 @@ class KeypointOrder:
         skeleton: the K keypoints wanted.
         categories: `categories` of the file.
         file: named in errors.
+        called: keypoint of the skeleton -> its name in the file; the others are not labelled. None:
+            all of them, each by its own name.
+
+    Raises:
+        ValueError: `called` names a keypoint that the skeleton does not have.
     """
 
-    def __init__(self, skeleton: Skeleton, categories: list[dict[str, Any]], file: Path) -> None:
+    def __init__(
+        self,
+        skeleton: Skeleton,
+        categories: list[dict[str, Any]],
+        file: Path,
+        called: Mapping[str, str] | None = None,
+    ) -> None:
         self.skeleton = skeleton
         self.file = file
+        for name in called or ():
+            skeleton.index(name)
+        self.called = {name: name for name in skeleton.keypoints} if called is None else called
         self.names = {int(c["id"]): [str(k) for k in c.get("keypoints") or []] for c in categories}
         self._rows: dict[tuple[int, int], np.ndarray] = {}
 
@@ -134,10 +149,12 @@ class KeypointOrder:
         rows[v == 0] = 0  # some sets write -1 or null here; v alone says what is missing
         if not np.isfinite(rows).all():
             raise ValueError(f"{where}: a keypoint with v > 0 has no finite x, y")
-        return rows[self._rows[key]].astype(np.float32), int((v > 0).sum()), stated
+        padded = np.vstack([rows, np.zeros((1, 3))])  # row -1: not labelled
+        return padded[self._rows[key]].astype(np.float32), int((v > 0).sum()), stated
 
     def _find(self, category: int, count: int) -> np.ndarray:
-        """Index of each skeleton keypoint among the `count` rows of a category's annotations."""
+        """Index of each skeleton keypoint among the `count` rows of a category's annotations; -1
+        for those that are not asked for."""
         wanted = self.skeleton
         names = self.names.get(category)
         if names is None:  # Animal Kingdom: a category that is not listed; all listed ones agree
@@ -150,7 +167,7 @@ class KeypointOrder:
                     f"{count}, but skeleton {wanted.name!r} has {wanted.num_keypoints}; give a "
                     "skeleton of that many (the path of the json itself, or a yaml)"
                 )
-            return np.arange(count)
+            return np.array([i if n in self.called else -1 for i, n in enumerate(wanted.keypoints)])
         if count > len(names):
             raise ValueError(
                 f"{self.file}: category {category} names {len(names)} keypoints but an annotation "
@@ -159,15 +176,15 @@ class KeypointOrder:
         names = [n.strip() for n in names[:count]]
         place = {_plain(n): i for i, n in reversed(list(enumerate(names)))}
         place |= {n: i for i, n in enumerate(names)}  # its exact name comes first
-        found = [place.get(n, place.get(_plain(n), -1)) for n in wanted.keypoints]
-        if -1 in found or len(set(found)) != len(found):
-            lacking = [n for n, i in zip(wanted.keypoints, found, strict=True) if i < 0]
+        found = {n: place.get(c, place.get(_plain(c), -1)) for n, c in self.called.items()}
+        if -1 in found.values() or len(set(found.values())) != len(found):
+            lacking = [self.called[n] for n, i in found.items() if i < 0]
             raise ValueError(
                 f"{self.file}: skeleton {wanted.name!r} needs keypoints {lacking}, which category "
                 f"{category} does not have; it has {names}. Use another skeleton: the path of the "
                 "json itself takes its own"
             )
-        return np.array(found)
+        return np.array([found.get(n, -1) for n in wanted.keypoints])
 
 
 def _plain(name: str) -> str:

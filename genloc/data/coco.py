@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -64,6 +64,8 @@ class CocoKeypoints:
             file names its keypoints, else by position.
         image_ids: take only these images; None for all. Repeated ids count once.
         annotation_ids: take only these annotations; None for all.
+        keypoints: keypoint of the skeleton -> its name in the file; the skeleton's others count as
+            not labelled. None for all of them, each by its own name.
         require_keypoints: leave out instances without a labelled keypoint.
         missing_images: `error` refuses a set with absent files at once; `drop` leaves their
             instances out, counted.
@@ -88,6 +90,7 @@ class CocoKeypoints:
         skeleton: Skeleton,
         image_ids: Iterable[int] | None = None,
         annotation_ids: Iterable[int] | None = None,
+        keypoints: Mapping[str, str] | None = None,
         require_keypoints: bool = True,
         missing_images: Literal["error", "drop"] = "error",
     ) -> None:
@@ -101,6 +104,11 @@ class CocoKeypoints:
         self.dropped: dict[str, int] = {}
         self.notes: list[str] = []
         self._seen: Counter[str] = Counter()
+
+        self._called = keypoints
+        if keypoints is not None:
+            n, k = len(keypoints), skeleton.num_keypoints
+            self.notes.append(f"{n} of the {k} keypoints count: {', '.join(keypoints)}")
 
         self._images = self._read_images(content["images"])
         self._categories = {int(c["id"]): c for c in content["categories"]}
@@ -211,7 +219,7 @@ class CocoKeypoints:
         corners = isinstance(content["images"], dict)
         if corners:
             self.notes.append("boxes are two corners, as Animal Pose publishes them")
-        order = KeypointOrder(self.skeleton, content["categories"], self.annotations)
+        order = KeypointOrder(self.skeleton, content["categories"], self.annotations, self._called)
         return [
             read_annotation(record, int(id_), order, corners=corners)
             for record, id_ in zip(rows, ids, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import signal
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from genloc.data.batch import KeypointDataset, collate
 from genloc.data.coco import CocoKeypoints
 from genloc.data.transforms import Augmentation
 from genloc.skeleton import load_skeleton
-from genloc.training.sets import SetSpec, load_set
+from genloc.training.sets import SetSpec, lay_over, load_set
 from genloc.training.windows import Draw, Turns, Windows
 
 
@@ -57,6 +58,8 @@ class KeypointData(pl.LightningDataModule):
         train: what is trained on; its instances also give the mean pose that every table is set beside.
         val: watched while training.
         test: for `genloc test`.
+        split: a file of `genloc split`: its parts are laid over the sets of the same names (train, val, test),
+            and sets without a part stay as they are.
         root: folder that all paths of the sets start from.
         crop_size: side of a square crop in pixels.
         padding: side of the crop over the longer side of the box.
@@ -73,6 +76,7 @@ class KeypointData(pl.LightningDataModule):
         train: SetSpec | None = None,
         val: SetSpec | None = None,
         test: SetSpec | None = None,
+        split: str | None = None,
         root: str = ".",
         crop_size: int = 512,
         padding: float = 1.25,
@@ -83,8 +87,8 @@ class KeypointData(pl.LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.specs: dict[str, SetSpec | None] = {"train": train, "val": val, "test": test}
         self.root = Path(root)
+        self.specs = lay_over(split, {"train": train, "val": val, "test": test}, self.root)
         self.skeleton = load_skeleton(_skeleton_path(skeleton, self.root))
         self.crop_size = crop_size
         self.padding = padding
@@ -138,6 +142,7 @@ class KeypointData(pl.LightningDataModule):
         return {
             "annotations": source.checksum,
             "crops": len(source.instances),
+            "of them": _digest([instance.annotation_id for instance in source.instances]),
             "effective_batch": self.effective_batch,
             "seed": self.seed,
         }
@@ -190,6 +195,11 @@ class KeypointData(pl.LightningDataModule):
             worker_init_fn=_start_worker,
             pin_memory=torch.cuda.is_available(),
         )
+
+
+def _digest(ids: list[int]) -> str:
+    """Two selections of as many crops of one file are not the same data."""
+    return hashlib.sha256(repr(ids).encode()).hexdigest()[:16]
 
 
 def _skeleton_path(skeleton: str, root: Path) -> str:

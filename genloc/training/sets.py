@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from genloc.data.coco import CocoKeypoints
 from genloc.skeleton import Skeleton, read_coco_json
+from genloc.splits import Part, Split, read_split
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class SetSpec:
         annotation_ids: keep only these annotations; same form.
         exclude: ids to leave out again, same form: of annotations where `annotation_ids` is given, else of
             images.
+        split: a file of `genloc split` instead of the three above. Its part of the set's own name is taken (train,
+            val or test), or the one that `FILE#part` names. Found from the root, else from the working folder.
     """
 
     annotations: str
@@ -30,10 +33,11 @@ class SetSpec:
     image_ids: str | None = None
     annotation_ids: str | None = None
     exclude: str | None = None
+    split: str | None = None
 
     def selection(self) -> str:
         """What is kept, in words; empty for everything."""
-        kept = [part for part in (self.image_ids, self.annotation_ids) if part]
+        kept = [part for part in (self.image_ids, self.annotation_ids, self.split) if part]
         return " and ".join(kept) + (f" without {self.exclude}" if self.exclude else "")
 
 
@@ -95,22 +99,25 @@ def load_set(
             f"data.{name}.annotations: no file {annotations.absolute()}; put the data there, or say where "
             f"it is with --data.root or --data.{name}.annotations"
         )
-    images_kept = None if spec.image_ids is None else read_ids(spec.image_ids, root)
-    kept = None if spec.annotation_ids is None else read_ids(spec.annotation_ids, root)
-    if spec.exclude is not None:
-        left_out = set(read_ids(spec.exclude, root))
-        if kept is not None:
-            kept = [i for i in kept if i not in left_out]
-        else:
-            listed = [int(image["id"]) for image in read_coco_json(annotations)["images"]]
-            images_kept = [i for i in images_kept or listed if i not in left_out]
+    part = None
+    if spec.split is not None:
+        if spec.image_ids or spec.annotation_ids or spec.exclude:
+            raise ValueError(
+                f"data.{name}: split {spec.split} says the ids; leave out image_ids, annotation_ids and exclude"
+            )
+        part = split_part(name, spec.split, root)
+        part.check(annotations, f"data.{name}.split: {spec.split}")
+    chosen = (
+        _ids(spec, annotations, root) if part is None else (part.image_ids, part.annotation_ids)
+    )
     try:
         source = CocoKeypoints(
             annotations,
             root / spec.images if images else None,
             skeleton=skeleton,
-            image_ids=images_kept,
-            annotation_ids=kept,
+            image_ids=chosen[0],
+            annotation_ids=chosen[1],
+            keypoints=None if part is None else part.keypoints,
         )
     except (ValueError, FileNotFoundError) as error:
         raise type(error)(f"data.{name}: {error}") from error
@@ -119,3 +126,64 @@ def load_set(
             f"data.{name}: no instance with a box and a labelled keypoint is left\n{source.summary()}"
         )
     return source
+
+
+def _ids(spec: SetSpec, annotations: Path, root: Path) -> tuple[list[int] | None, list[int] | None]:
+    """Ids of the images and of the annotations that are kept; None for all."""
+    images = None if spec.image_ids is None else read_ids(spec.image_ids, root)
+    kept = None if spec.annotation_ids is None else read_ids(spec.annotation_ids, root)
+    if spec.exclude is not None:
+        left_out = set(read_ids(spec.exclude, root))
+        if kept is not None:
+            kept = [i for i in kept if i not in left_out]
+        else:
+            listed = [int(image["id"]) for image in read_coco_json(annotations)["images"]]
+            images = [i for i in images or listed if i not in left_out]
+    return images, kept
+
+
+def open_split(path: str, root: Path) -> Split:
+    """A split from below the root of the data, else from the working folder.
+
+    Raises:
+        FileNotFoundError: neither is there.
+        ValueError: it is no split.
+    """
+    return read_split(root / path if (root / path).is_file() else path)
+
+
+def split_part(name: str, split: str, root: Path) -> Part:
+    """The part of `FILE#part`, or of `FILE` the part called `name`.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: it is no split, or has no such part.
+    """
+    path, _, part = split.partition("#")
+    return open_split(path, root).part(part or name)
+
+
+def lay_over(
+    split: str | None, specs: dict[str, SetSpec | None], root: Path
+) -> dict[str, SetSpec | None]:
+    """The sets with the parts of one split: each part on the set of its name; other sets stay as they are.
+
+    Raises:
+        FileNotFoundError: no such split.
+        ValueError: it is no split, a part has no set, or a set says its ids already.
+    """
+    if split is None:
+        return specs
+    laid = dict(specs)
+    for name in open_split(split, root).parts:
+        spec = specs[name]
+        if spec is None:
+            raise ValueError(
+                f"data.split: {split} has a part {name}, but data.{name} is null; say its annotations and images"
+            )
+        if spec.selection():
+            raise ValueError(
+                f"data.split: {split} has a part {name}, but data.{name} takes {spec.selection()} already"
+            )
+        laid[name] = replace(spec, split=f"{split}#{name}")
+    return laid
