@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from genloc.splits import SHOTS, TABLE_6
+
 PRIOR = "model.model.init_args.prior.init_args"
 GENLOC = "model.model.init_args"
 
@@ -41,7 +43,8 @@ class Row:
         label: its name; the paper's numbers are found by it (`paper.py`).
         method: of `METHODS`.
         overlays: further overlays below `configs/`.
-        facts: further facts, by dotted key.
+        facts: further facts, by dotted key; ("of side", x) is a part of the configured crop's side and
+            ("of 64", x) a number of cells at 64, scaled with the map.
         test_facts: facts of the test alone, which need no training of their own.
         needs: "unseen" for a row that needs a prior trained without the animals it is tested on.
     """
@@ -56,8 +59,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Column:
-    """What is trained on (`split`, a file of `genloc split`; empty for all) and tested on (`test`: a key of
-    the set's `tests`, empty for the split's own test part)."""
+    """What is trained on (`split`: name of a file of `genloc split`, empty for all) and tested on (`test`: a
+    key of the set's `tests`, empty for the split's own test part)."""
 
     label: str
     split: str = ""
@@ -97,19 +100,14 @@ RIVALS = tuple(Row(name, name) for name in METHODS)
 WITHOUT_HEAD = tuple(row for row in RIVALS if row.label != "Convolutions on the prior")
 FAMILY_ROWS = (
     Row("GenLoc"),
-    Row("GenLoc, prior without the test families", facts={f"{PRIOR}.source": "{unseen}"}, needs="unseen"),
+    Row("GenLoc, prior without the test families", needs="unseen"),
     Row("SimplePose", "SimplePose"),
     Row("ViT", "ViT"),
 )  # fmt: skip
 
-SHOTS = (5, 10, 15, 20, 25)
-FEW = tuple(Column(f"{n} shots", f"few_shot_{n}") for n in SHOTS)
-FEW_VAL = tuple(Column(f"{n} shots, val", f"few_shot_{n}", "val") for n in SHOTS)
-PAIRS = (
-    ("Bovidae", "Canidae"), ("Bovidae", "Equidae"), ("Bovidae", "Felidae"),
-    ("Canidae", "Felidae"), ("Canidae", "Cricetidae"), ("Canidae", "Equidae"),
-)  # fmt: skip
-FAMILIES = tuple(Column(f"{a} to {b}", f"{a}_{b}", "") for a, b in PAIRS)
+FEW = tuple(Column(f"{n} shots", f"few_shot_{n}_seed_{{seed}}") for n in SHOTS)
+FEW_VAL = tuple(Column(f"{n} shots, val", f"few_shot_{n}_seed_{{seed}}", "val") for n in SHOTS)
+FAMILIES = tuple(Column(f"{a} to {b}", f"zero_shot_{a}_{b}", "") for a, b in TABLE_6)
 STYLES = ("photo", "painting", "cartoon", "night", "sketch")
 """Of the zoo; "photo" is what is trained on."""
 TEST = (Column("test"),)
@@ -185,10 +183,10 @@ TABLES: dict[str, Table] = {
             *(Row(f"LoRA: {preset}", facts={f"{GENLOC}.lora.preset": preset}) for preset in ("cross", "up", "full")),
             *(Row(f"layers: {layers}", facts={f"{GENLOC}.layers": layers}) for layers in ("mean", "finest")),
             *(Row(f"context: {context}", facts={f"{GENLOC}.context": context}) for context in ("conditions", "null")),
-            *(Row(f"crop: {part:g} of the configured side", facts={"data.crop_size": f"x{part}"}) for part in (0.5, 1.5)),
+            *(Row(f"crop: {part:g} of the configured side", facts={"data.crop_size": ("of side", part)}) for part in (0.5, 1.5)),
             *(Row(f"padding: {padding:g}", facts={"data.padding": padding}) for padding in (1.0, 1.25)),
             *(Row(f"decoding: {d}", test_facts={"model.decoding": d}) for d in ("centroid", "argmax", "quarter")),
-            *(Row(f"sigma: {sigma:g} of 64 cells", facts={"model.sigma": f"/64 {sigma}"}) for sigma in (1.0, 2.0, 4.0)),
+            *(Row(f"sigma: {sigma:g} of 64 cells", facts={"model.sigma": ("of 64", sigma)}) for sigma in (1.0, 2.0, 4.0)),
         ),
         {"zoo": TEST, "ap10k": TEST},
         ("AP", "AP50", "AP75", "PCK@0.1"),
@@ -207,6 +205,7 @@ class Set:
         root: where its data is looked for unless `--root` says otherwise.
         tests: name -> facts of the test, over the configuration's own test set.
         files: published files that splits are made of: (train, test).
+        facts: of every training.
         tune_on: column whose val AP chooses the rates of the zoo's rows, at Table 5's steps.
     """
 
@@ -214,6 +213,7 @@ class Set:
     root: str
     tests: Mapping[str, Mapping[str, Any]]
     files: tuple[str, str] = ("", "")
+    facts: Mapping[str, Any] = field(default_factory=dict)
     tune_on: Column | None = None
 
 
@@ -227,7 +227,8 @@ SETS: dict[str, Set] = {
                "data.test.annotations": f"styles/{s}/{AP10K_FILE.format('test')}"}
            for s in STYLES if s != "photo"},
         (AP10K_FILE.format("train"), AP10K_FILE.format("test")),
-        Column("10 shots", "few_shot_10"),
+        {"model.schedule": "cosine", "model.warmup": 25, "data.num_workers": 0},
+        Column("10 shots", "few_shot_10_seed_{seed}"),
     ),
     "ap10k": Set(
         "ap10k.yaml",
