@@ -85,7 +85,7 @@ def paper_numbers(
         for row, values in METRICS[table].items():
             known = {s: v for s, v in zip(scores, values, strict=True) if v is not None}
             # The paper does not say whether Tables 1 and 2 are on val or on test.
-            found[row] = {column: known for column in columns}
+            found[row] = dict.fromkeys(columns, known)
     elif table == "5":
         for row, shots in SHOTS.items():
             found[row] = {c: {"AP": v} for c, v in zip(columns, shots, strict=False)}

@@ -127,7 +127,8 @@ class Planner:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        return self.table.columns[self.set_name]
+        columns = self.table.columns[self.set_name]
+        return columns[:2] if self.options.quick else columns  # every row, but no more
 
     @cached_property
     def rows(self) -> tuple[Row, ...]:
@@ -178,13 +179,14 @@ class Planner:
         files = self._files(method, row)
         facts = self._row_facts(row, files)
         config = resolve(files, facts)
+        own: dict[str, Any] = {}  # of this cell alone, not of the row
         prior: dict[str, Any] = {}
         if (source := look_up(config, SOURCE)) is not None:
             prior["prior"] = fingerprint(source)
         if look_up(config, f"{PRIOR}.unet_seed") is not None:
-            facts[f"{PRIOR}.unet_seed"] = seed
+            own[f"{PRIOR}.unet_seed"] = seed
         if rate is not None:
-            facts[method.rate] = rate
+            own[method.rate] = rate
         data, key_of_data, labels = self._data(column, seed, config)
         batch = look_up(config, "data.effective_batch")
         per_epoch = math.ceil(labels["train"] / batch)
@@ -197,7 +199,7 @@ class Planner:
         key = digest(
             {
                 "recipe": learned(config),
-                "facts": {k: v for k, v in facts.items() if k != SOURCE},
+                "facts": own,
                 "length": length,
                 "seed": seed,
                 "data": key_of_data,
@@ -207,12 +209,12 @@ class Planner:
         where = column.split.format(seed=seed) if "shot" in column.split else "all"
         if where.startswith("zero"):
             where = "_".join(where.split("_")[:3])  # what it is tested on is not in the training
-        name = f"{self.set_name}-{_slug(row.label)}-{where}-seed{seed}-{key}"
+        name = f"{self.set_name}-{_slug(row.method)}-seed{seed}-{key}"
         crops = epochs * labels["train"]
         return Training(
             name=name,
             files=files,
-            facts={"seed_everything": seed, **facts, **data, **length, **_one_device()},
+            facts={"seed_everything": seed, **facts, **own, **data, **length, **_one_device()},
             speed_as=f"{row.method} {look_up(config, 'data.crop_size')} {digest(_network(config))}",
             crops=crops,
             val_crops=labels.get("val", 0) * math.ceil(epochs / every),

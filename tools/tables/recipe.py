@@ -7,6 +7,8 @@ import copy
 import hashlib
 import io
 import json
+import logging
+import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -39,10 +41,13 @@ def _resolved(files: tuple[str, ...], facts: str) -> str:
             text = self._parser("fit").dump(self.config["fit"], format="json")
             raise _ResolvedError(text)
 
-    arguments = [word for file in files for word in ("--config", file)]
-    with contextlib.redirect_stderr(io.StringIO()) as said:
+    logging.getLogger("lightning.fabric.utilities.seed").setLevel(logging.WARNING)
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()) as said:
+        overlay = Path(folder) / "facts.yaml"
+        write_overlay(overlay, json.loads(facts))
+        arguments = [word for file in (*files, str(overlay)) for word in ("--config", file)]
         try:
-            Resolve(["fit", *arguments, *_words(json.loads(facts))])
+            Resolve(["fit", *arguments])
         except _ResolvedError as found:
             return str(found)
         except SystemExit as error:
@@ -63,10 +68,6 @@ def resolve(files: Sequence[str | Path], facts: Mapping[str, Any]) -> dict[str, 
     """
     text = _resolved(tuple(map(str, files)), json.dumps(dict(facts), sort_keys=True))
     return json.loads(text)
-
-
-def _words(facts: Mapping[str, Any]) -> list[str]:
-    return [f"--{key}={json.dumps(value)}" for key, value in facts.items()]
 
 
 def learned(config: Mapping[str, Any]) -> dict[str, Any]:
