@@ -30,6 +30,7 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add = parser.add_argument
     add("--table", required=True, nargs="+", choices=[*TABLES, "all"], help="which, or several")
     add("--on", required=True, choices=list(SETS), help="the data")
+    add("--rows", nargs="+", metavar="LABEL", help="only these rows of the table")
     add("--root", type=Path, help="folder of the data; default: the configuration's")
     add(
         "--splits",

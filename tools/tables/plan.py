@@ -75,7 +75,7 @@ class Options:
         root: of the data. prior: of every row, instead of the configuration's; None leaves it.
         unseen: folder of a prior trained without the test families of Table 6; None leaves those rows out.
         overlays: configuration files over every row. steps: instead of the table's.
-        seeds: instead of the table's. quick: everything small, to see it run.
+        seeds: instead of the table's. rows: only those of these labels. quick: everything small, to see it run.
     """
 
     root: Path
@@ -84,6 +84,7 @@ class Options:
     overlays: tuple[Path, ...] = ()
     steps: int | None = None
     seeds: tuple[int, ...] | None = None
+    rows: tuple[str, ...] | None = None
     quick: bool = False
 
 
@@ -131,9 +132,23 @@ class Planner:
         return columns[:2] if self.options.quick else columns  # every row, but no more
 
     @cached_property
+    def asked(self) -> tuple[Row, ...]:
+        """The table's rows, or those asked for."""
+        asked = self.options.rows
+        known = [row.label for row in self.table.rows]
+        if unknown := sorted(set(asked or ()) - set(known)):
+            raise ValueError(f"--rows: table {self.table_name} has no {unknown}; it has {known}")
+        return tuple(row for row in self.table.rows if asked is None or row.label in asked)
+
+    @cached_property
+    def left_out(self) -> list[str]:
+        """Rows that need a prior which is not there."""
+        return [row.label for row in self.asked if row.needs and not self.options.unseen]
+
+    @cached_property
     def rows(self) -> tuple[Row, ...]:
-        """The rows that can be made with the priors that are there."""
-        return tuple(r for r in self.table.rows if not r.needs or self.options.unseen)
+        """The rows that can be made."""
+        return tuple(row for row in self.asked if row.label not in self.left_out)
 
     # ------------------------------------------------------------------ rates
 
@@ -191,7 +206,7 @@ class Planner:
         batch = look_up(config, "data.effective_batch")
         per_epoch = math.ceil(labels["train"] / batch)
         every = max(1, round(steps / per_epoch / EVALUATIONS))
-        if self.options.quick:
+        if self.options.quick and not self.options.steps:
             epochs, every = 1, 1
         else:
             epochs = every * max(1, round(steps / per_epoch / every))

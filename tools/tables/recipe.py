@@ -9,6 +9,7 @@ import io
 import json
 import logging
 import tempfile
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -47,6 +48,7 @@ def _resolved(files: tuple[str, ...], facts: str) -> str:
         write_overlay(overlay, json.loads(facts))
         arguments = [word for file in (*files, str(overlay)) for word in ("--config", file)]
         try:
+            warnings.filterwarnings("ignore", ".*args parameter is intended to run from within")
             Resolve(["fit", *arguments])
         except _ResolvedError as found:
             return str(found)

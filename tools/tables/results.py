@@ -215,10 +215,12 @@ def _facts(
     for record in records:
         if (said := f"{record['rate']:g}") not in rates.setdefault(record["row"], []):
             rates[record["row"]].append(said)
-    if rates:
-        facts.append(
-            "learning rate: " + ", ".join(f"{row} {' '.join(r)}" for row, r in rates.items())
-        )
+    shared = {" ".join(found) for found in rates.values()}
+    if len(shared) == 1:
+        facts.append(f"learning rate: {shared.pop()}")
+    elif rates:
+        each = ", ".join(f"{row} {' '.join(found)}" for row, found in rates.items())
+        facts.append(f"learning rate: {each}")
     for method, found in tried.items():
         text = ", ".join(f"{rate:g}: {ap:.1f}" for rate, ap in found.items())
         facts.append(
@@ -249,4 +251,4 @@ def hardware_of(slots: Sequence[str]) -> str:
                 break
     except OSError:
         pass
-    return f"{model}, {os.cpu_count()} cores, {len(slots)} processes"
+    return f"{model}, {os.cpu_count()} cores, {len(slots)} trainings at once"

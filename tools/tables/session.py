@@ -57,6 +57,7 @@ class Session:
             overlays=tuple(given.config),
             steps=given.steps,
             seeds=tuple(given.seeds) if given.seeds else None,
+            rows=tuple(given.rows) if given.rows else None,
             quick=given.quick,
         )
         self.splits = Splits(
@@ -91,12 +92,7 @@ class Session:
         self.console.print(Markdown(result.markdown()))
         for line in [*failed, *map(str, written)]:
             self.console.print(line, soft_wrap=True, highlight=False)
-        for row in planner.table.rows:
-            if row not in planner.rows:
-                self.console.print(
-                    f"left out: {row.label}; give --unseen-prior, or train it: {HOW_UNSEEN}",
-                    soft_wrap=True,
-                )
+        self._say_left_out(planner)
         return 1 if failed else 0
 
     def _run(self, trainings: Sequence[Training], title: str) -> list[str]:
@@ -106,6 +102,11 @@ class Session:
         failed = Pool(self.slots, self.threads, self.speeds).run(jobs, title)
         self.speeds.read()
         return list(failed.values())
+
+    def _say_left_out(self, planner: Planner) -> None:
+        for label in planner.left_out:
+            how = f"give --unseen-prior, or train it: {HOW_UNSEEN}"
+            self.console.print(f"left out: {label}; {how}", soft_wrap=True)
 
     def _say(self, planner: Planner, tuning: Mapping[str, Mapping[float, Training]]) -> None:
         """What would run, and about how long."""
@@ -153,12 +154,7 @@ class Session:
         if tuning.keys() - rates.keys():
             text += "; rates are not chosen yet"
         self.console.print(text, soft_wrap=True)
-        for row in planner.table.rows:
-            if row not in planner.rows:
-                self.console.print(
-                    f"left out: {row.label}; give --unseen-prior, or train it: {HOW_UNSEEN}",
-                    soft_wrap=True,
-                )
+        self._say_left_out(planner)
 
 
 def choose(
