@@ -2,5 +2,6 @@
 
 from genloc.models.baselines.conv_head import ConvHead
 from genloc.models.baselines.simple_pose import SimplePose
+from genloc.models.baselines.vit_pose import ViTPose
 
-__all__ = ["ConvHead", "SimplePose"]
+__all__ = ["ConvHead", "SimplePose", "ViTPose"]

@@ -1,0 +1,356 @@
+"""What the tables are made of: definitions, keys, budget, and what is written; nothing is trained here."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from PIL import Image
+
+from genloc.data.zoo import write_zoo
+from tests.make_prior import write_folder
+from tools.paper_tables import main
+from tools.tables import recipe
+from tools.tables.budget import Speeds, spoken, whole
+from tools.tables.data import QUICK_SPECIES, Splits
+from tools.tables.definitions import METHODS, SETS, TABLES
+from tools.tables.job import FIT, LOG, METRICS, Job
+from tools.tables.paper import paper_numbers
+from tools.tables.plan import CONFIGS, Options, Planner
+from tools.tables.pool import last_words, progress_of
+from tools.tables.results import Result, collect
+from tools.tables.session import choose, jobs_of
+
+
+@pytest.fixture(scope="module")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("zoo")
+    write_zoo(folder, per_species=10, size=64, species=QUICK_SPECIES, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def prior(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_folder(tmp_path_factory.mktemp("prior")))
+
+
+def planner(table: str, zoo: Path, prior: str, **more: object) -> Planner:
+    options = replace(Options(zoo, prior=prior, unseen=prior), **more)  # type: ignore[arg-type]
+    splits = Splits("zoo", zoo, None, CONFIGS / "splits" / "zoo", zoo / "made")
+    return Planner(table, "zoo", options, splits)
+
+
+# ---------------------------------------------------------------------- definitions
+
+
+def test_definitions_name_what_there_is() -> None:
+    for name, table in TABLES.items():
+        labels = [row.label for row in table.rows]
+        assert len(labels) == len(set(labels)), name
+        for row in table.rows:
+            method = METHODS[row.method]
+            for overlay in (*method.overlays, *(method.real or ()), *row.overlays):
+                assert (CONFIGS / overlay).is_file(), overlay
+        for set_name, columns in table.columns.items():
+            assert {c.test for c in columns} - {""} <= SETS[set_name].tests.keys()
+            assert set_name in table.steps and table.seeds[set_name]
+    for name in ("1", "5", "6"):
+        assert len(TABLES[name].seeds["zoo"]) == 3
+
+
+def test_the_papers_numbers_stand_beside_real_data_alone() -> None:
+    for name, table in TABLES.items():
+        for set_name, columns in table.columns.items():
+            labels = tuple(column.label for column in columns)
+            found = paper_numbers(name, set_name, labels, table.scores)
+            assert (not found) == (set_name == "zoo" or name == "choices")
+            assert not found or any(row.label in found for row in table.rows)
+
+
+def test_the_papers_numbers_give_the_differences_of_its_text() -> None:
+    def of(table: str, set_name: str) -> dict:
+        columns = tuple(c.label for c in TABLES[table].columns[set_name])
+        return paper_numbers(table, set_name, columns, TABLES[table].scores)
+
+    one = {row: found["test"]["AP"] for row, found in of("1", "ap10k").items()}
+    best = one["HEL = + LoRA = no noise"]
+    assert one["CKHE = MSE loss"] - one["Cross Attention"] == pytest.approx(9.8)
+    assert best - one["CKHE = MSE loss"] == pytest.approx(2.6)
+    assert best - one["Only condition"] == pytest.approx(13.2)
+    two = {row: found["test"]["AP"] for row, found in of("2", "ap10k").items()}
+    assert two["GenLoc"] - two["CLAMP-L"] == pytest.approx(2.3)
+    five = of("5", "ap10k")
+    assert five["GenLoc"]["5 shots"]["AP"] - five["ScarceNet"]["5 shots"]["AP"] == pytest.approx(
+        9.5
+    )
+    assert "5 shots, val" not in five["GenLoc"]  # the paper's are on the test set
+    six = of("6", "ap10k")
+    gains = [six["GenLoc"][c]["AP"] - six["CLAMP"][c]["AP"] for c in six["GenLoc"]]
+    assert gains == pytest.approx([25.9, 29.4, 35.6, 25.0, 28.2, 32.8])
+
+
+# ---------------------------------------------------------------------- plan
+
+
+def test_equal_recipes_are_one_training(zoo: Path, prior: str) -> None:
+    one = planner("1", zoo, prior).cells({})
+    choices = planner("choices", zoo, prior).cells({})
+    whole_method = {c.training.name for c in one if c.row.startswith("HEL") and c.seed == 0}
+    assert len(whole_method) == 1
+    named = {c.row: c for c in choices}
+    same = ("as configured", "LoRA: full", "layers: mean", "context: conditions", "padding: 1.25",
+            "sigma: 2 of 64 cells", "decoding: argmax")  # fmt: skip
+    assert {named[row].training.name for row in same} == whole_method
+    assert len({c.training.name for c in choices}) == len(choices) - (len(same) + 2) + 1
+    assert named["decoding: argmax"].test.facts["model.decoding"] == "argmax"
+    assert named["decoding: argmax"].test.name != named["as configured"].test.name
+    assert named["decoding: centroid"].test.name != named["decoding: quarter"].test.name
+    # At crops of 128 pixels the finest map has 16 cells.
+    assert named["sigma: 4 of 64 cells"].training.facts["model.sigma"] == 1.0
+    assert named["crop: 0.5 of the side"].training.facts["data.crop_size"] == 64
+
+
+def test_a_key_follows_what_is_learned_and_nothing_else(
+    zoo: Path, prior: str, tmp_path: Path
+) -> None:
+    rows = ("GenLoc", "SimplePose")
+
+    def names(**more: object) -> dict[tuple[str, int], str]:
+        given = {"rows": rows, "seeds": (0, 1), "prior": prior, **more}
+        root = given.pop("root", zoo)
+        cells = planner("2", root, str(given.pop("prior")), **given).cells({})  # type: ignore[arg-type]
+        return {(c.row, c.seed): c.training.name for c in cells}
+
+    base = names()
+    assert len(set(base.values())) == 4
+    elsewhere = tmp_path / "zoo"
+    shutil.copytree(zoo, elsewhere)
+    moved = shutil.copytree(prior, tmp_path / "prior")
+    assert names(root=elsewhere, prior=str(moved)) == base
+    assert not set(names(steps=3000).values()) & set(base.values())
+    tuned = planner("2", zoo, prior, rows=rows, seeds=(0,)).cells({"SimplePose": 3e-4})
+    changed = {c.row: c.training.name != base[c.row, 0] for c in tuned}
+    assert changed == {"GenLoc": False, "SimplePose": True}
+
+    from tests.make_prior import tiny_modules
+
+    other = str(write_folder(tmp_path / "other", tiny_modules(seed=1)))
+    again = names(prior=other)
+    assert again["GenLoc", 0] != base["GenLoc", 0]
+    assert again["SimplePose", 0] == base["SimplePose", 0]
+    labels = json.loads((elsewhere / "annotations/ap10k-train-split1.json").read_text())
+    labels["annotations"][0]["keypoints"][0] += 1
+    (elsewhere / "annotations/ap10k-train-split1.json").write_text(json.dumps(labels))
+    recipe_of = names(root=elsewhere.rename(tmp_path / "changed"))
+    assert not set(recipe_of.values()) & set(base.values())
+
+
+def test_pairs_of_one_training_family_share_it_and_are_tested_apart(zoo: Path, prior: str) -> None:
+    cells = [c for c in planner("6", zoo, prior, seeds=(0,)).cells({}) if c.row == "ViT"]
+    assert len(cells) == 6
+    assert len({c.training.name for c in cells}) == 2
+    assert len({c.test.name for c in cells}) == 6
+    for cell in cells:
+        # Checkpoints are chosen on the families that are trained on, in the file that is tested.
+        assert cell.training.facts["data.val.annotations"].endswith("test-split1.json")
+    jobs = jobs_of(cells, Path("runs"))
+    assert sorted(len(job.tests) for job in jobs.values()) == [3, 3]
+
+
+def test_seeds_of_few_shots_are_other_pictures_and_shots_see_as_many_crops(
+    zoo: Path, prior: str
+) -> None:
+    cells = [c for c in planner("5", zoo, prior).cells({}) if c.row == "SimplePose"]
+    paths = {c.training.facts["data.split"] for c in cells if c.column == "5 shots"}
+    assert len(paths) == 3
+    crops = [c.training.crops for c in cells]
+    assert max(crops) < 1.2 * min(crops)
+    for cell in cells:
+        epochs = cell.training.facts["trainer.max_epochs"]
+        assert epochs % cell.training.facts["trainer.check_val_every_n_epoch"] == 0
+
+
+def test_a_row_without_its_prior_is_left_out(zoo: Path, prior: str) -> None:
+    made = planner("6", zoo, prior, unseen=None)
+    assert made.left_out == ["GenLoc, prior without the test families"]
+    assert made.left_out[0] not in {c.row for c in made.cells({})}
+
+
+def test_rates_are_chosen_by_ap_on_val(zoo: Path, prior: str, tmp_path: Path) -> None:
+    made = planner("2", zoo, prior, rows=("SimplePose", "GenLoc without the prior (LoRA)"))
+    tuning = made.tuning()
+    assert tuning.keys() == {"SimplePose", "GenLoc without the prior (LoRA)"}
+    found = tuning["SimplePose"]
+    assert len({training.name for training in found.values()}) == 3
+    for rate, ap in zip(found, (0.2, 0.4, 0.1), strict=True):
+        (tmp_path / found[rate].name).mkdir()
+        fit = {"val": {"val/AP": ap}}
+        (tmp_path / found[rate].name / FIT).write_text(json.dumps(fit))
+    rates, tried = choose(tuning, tmp_path)
+    assert rates == {"SimplePose": 1e-3}  # the other one's trainings are not over
+    assert list(tried["SimplePose"].values()) == pytest.approx([20.0, 40.0, 10.0])
+    # The training that chose it is the cell of Table 5 as well.
+    five = planner("5", zoo, prior, rows=("SimplePose",)).cells(rates)
+    assert found[1e-3].name in {c.training.name for c in five if c.column == "10 shots"}
+
+
+def test_mistakes_are_said_in_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], zoo: Path, prior: str
+) -> None:
+    with pytest.raises(ValueError, match="--table 3 is not made --on zoo; it is made --on coco"):
+        planner("3", zoo, prior)
+    with pytest.raises(ValueError, match="--rows: table 2 has no"):
+        _ = planner("2", zoo, prior, rows=("Magic",)).rows
+    arguments = ["--table", "1", "--on", "ap10k", "--root", str(tmp_path), "--runs", str(tmp_path)]
+    assert main([*arguments, "--prior", prior, "--dry-run"]) == 2
+    assert "no annotation file" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main(["--table", "7", "--on", "zoo"])
+
+
+def test_splits_given_are_used_and_those_of_other_files_refused(zoo: Path, tmp_path: Path) -> None:
+    made = Splits("zoo", zoo, None, tmp_path / "none", tmp_path / "made")
+    path, split = made.find("few_shot_5_seed_1")
+    assert path.parent == tmp_path / "made" and split.seed == 1
+    given = tmp_path / "given"
+    given.mkdir()
+    shutil.copy(path, given / "few_shot_5.json")  # for every seed
+    found = Splits("zoo", zoo, given, tmp_path / "none", tmp_path / "made").find(
+        "few_shot_5_seed_2"
+    )
+    assert found == ((given / "few_shot_5.json").absolute(), split)
+    text = (given / "few_shot_5.json").read_text()
+    other = text.replace(split.part("train").sha256, "0" * 16)
+    (given / "few_shot_5.json").write_text(other)
+    with pytest.raises(ValueError, match="was made for"):
+        Splits("zoo", zoo, given, tmp_path / "none", tmp_path / "made").find("few_shot_5_seed_2")
+    with pytest.raises(ValueError, match="no split 'third'"):
+        made.find("third")
+
+
+# ---------------------------------------------------------------------- time
+
+
+def test_time_is_measured_where_a_training_has_run(zoo: Path, prior: str, tmp_path: Path) -> None:
+    cells = planner("2", zoo, prior, rows=("SimplePose",)).cells({})
+    (job,) = jobs_of(cells, tmp_path).values()
+    guess = Speeds(tmp_path)
+    assert not guess.known(job)
+    assert guess.speed(job) == METHODS["SimplePose"].speed
+    crops, val = job.training.crops, job.training.val_crops
+    fit = {"seconds": 50.0, "crops": crops, "val_crops": val, "speed_as": job.training.speed_as}
+    for name, seconds in (("a", 50.0), ("interrupted", None)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / FIT).write_text(json.dumps(fit | {"seconds": seconds}))
+    measured = Speeds(tmp_path)
+    assert measured.known(job)
+    assert measured.speed(job) == pytest.approx((crops + val / 3) / 50)
+    tests = sum(4 + test.crops / (3 * measured.speed(job)) for test in job.tests)
+    assert measured.seconds(job) == pytest.approx(50 + tests)
+    assert whole([job], measured, 2) == pytest.approx(50 + tests)  # one training is not shared out
+    assert [spoken(s) for s in (3.2, 600, 7500)] == ["3 s", "10 min", "2 h 05 min"]
+
+
+def test_progress_is_read_from_the_log(zoo: Path, prior: str, tmp_path: Path) -> None:
+    (job,) = jobs_of(planner("2", zoo, prior, rows=("ViT",)).cells({}), tmp_path).values()
+    assert progress_of(job) == (0, 1)
+    assert "nothing said" in last_words(job, -9)
+    job.folder.mkdir(parents=True)
+    (job.folder / LOG).write_text("epoch 1/8: loss 2\nepoch 2/8: loss 1 (3 s)\ngenloc fit: no!\n\n")
+    assert progress_of(job) == (2, 8)
+    assert "exit status 2): genloc fit: no! [" in last_words(job, 2)
+
+
+# ---------------------------------------------------------------------- results
+
+
+def result(**more: object) -> Result:
+    values = {
+        "GenLoc": {"a": {"AP": [70.0, 71.0, 75.0]}, "b": {"AP": [60.0]}},
+        "ViT": {"a": {"AP": [30.0]}},
+    }
+    facts: dict = dict(
+        name="table_9_zoo", title="Nine", rows=["GenLoc", "ViT"], columns=["a", "b"], scores=["AP"],
+        values=values, paper={}, facts=["one seed"], missing=0,
+    )  # fmt: skip
+    return Result(**(facts | more))
+
+
+def test_a_table_shows_mean_and_spread_and_what_is_missing() -> None:
+    text = result(missing=1).markdown()
+    assert "| GenLoc | 72.0 (70.0 to 75.0) | 60.0 |" in text
+    assert "| ViT | 30.0 | - |" in text
+    assert "Not complete: 1 cells" in text
+    assert text.rstrip().endswith("- one seed")
+    assert "paper" not in text
+
+
+def test_the_papers_numbers_are_a_column_of_their_own() -> None:
+    paper = {"GenLoc": {"a": {"AP": 80.0}, "b": {"AP": 81.5}}, "HRNet": {"a": {"AP": 50.0}}}
+    text = result(paper=paper).markdown()
+    assert "|  | a | b | paper |" in text
+    assert "| GenLoc | 72.0 (70.0 to 75.0) | 60.0 | 80.0 / 81.5 |" in text
+    assert "| ViT | 30.0 | - |  |" in text
+    assert "| HRNet | - | - | 50.0 / - |" in text
+
+
+@pytest.mark.parametrize("columns", [["a"], ["a", "b"], ["5 shots", "10 shots"]])
+def test_a_table_is_written_as_json_markdown_and_picture(
+    columns: list[str], tmp_path: Path
+) -> None:
+    values = {row: {c: {"AP": [40.0, 50.0]} for c in columns} for row in ("GenLoc", "ViT")}
+    paper = {"GenLoc": {columns[0]: {"AP": 45.0}}}
+    written = result(columns=columns, values=values, paper=paper).write(tmp_path)
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".json", ".md", ".png"]
+    assert json.loads(written[0].read_text())["values"] == values
+    with Image.open(tmp_path / "table_9_zoo.png") as picture:
+        assert min(picture.size) > 150
+
+
+def test_numbers_are_collected_by_row_column_and_seed(
+    zoo: Path, prior: str, tmp_path: Path
+) -> None:
+    made = planner("6", zoo, prior, rows=("GenLoc", "ViT"), seeds=(0, 1))
+    cells = made.cells({})
+    jobs = jobs_of(cells, tmp_path)
+    for cell in cells[:-1]:
+        job = jobs[cell.training.name]
+        ap = 0.5 + 0.1 * cell.seed + (0.05 if cell.row == "ViT" else 0)
+        numbers = {"AP": ap, "AP50": ap, "AP75": None, "AR": ap, "instances": 9,
+                   "mean_pose": {"AP": 0.01}, "protocol": [f"annotations: {cell.column}", "NMS: none"]}  # fmt: skip
+        job.metrics(cell.test).parent.mkdir(parents=True)
+        job.metrics(cell.test).write_text(json.dumps({"test": numbers}))
+        about = job.training.about | {"rate": 1e-3}
+        (job.folder / FIT).write_text(json.dumps(about))
+    found = collect(made, cells, jobs, {"ViT": {1e-3: 12.0}}, "a machine")
+    assert found.missing == 1
+    column = found.columns[0]
+    assert found.values["GenLoc"][column]["AP"] == pytest.approx([50.0, 60.0])
+    assert found.values["ViT"][column]["AR"] == pytest.approx([55.0, 65.0])
+    assert "AP75" not in found.values["ViT"][column]
+    assert found.values["mean pose"][column]["AP"] == pytest.approx([1.0])
+    text = found.markdown()
+    for line in ("NMS: none", f"annotations: {column}", "0.001: 12.0", "a machine", "has seen"):
+        assert line in text, line
+    assert METRICS in {path.name for path in tmp_path.rglob("*.json")}
+
+
+def test_what_the_shipped_prior_has_seen_is_said() -> None:
+    said = recipe.what_it_has_seen("tiny")
+    assert "pictures" in said and "families left out" in said
+    assert "no training.json" in recipe.what_it_has_seen("elsewhere")
+
+
+def test_a_resolved_recipe_holds_defaults_and_no_paths(zoo: Path) -> None:
+    config = recipe.resolve([CONFIGS / "zoo.yaml"], {"data.root": str(zoo), "data.padding": 1.0})
+    kept = recipe.learned(config)
+    assert kept["data"]["padding"] == 1.0
+    assert kept["data"]["augmentation"]["flip"] == 0.5  # a default of the code
+    assert str(zoo) not in json.dumps(kept)
+    with pytest.raises(ValueError, match="magic"):
+        recipe.resolve([CONFIGS / "zoo.yaml"], {"model.magic": 1})
+    assert isinstance(Job(SimpleNamespace(name="x"), (), zoo).folder, Path)  # type: ignore[arg-type]
