@@ -28,7 +28,7 @@ import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from benchmarks.ops.measure import copy_bandwidth, hardware, peak_memory, seconds  # noqa: E402
+from benchmarks.ops.measure import copy_bandwidth, hardware, peak_memory, seconds, slug  # noqa: E402
 from benchmarks.ops.plot import line_plot  # noqa: E402
 from genloc.ops import correlation_map, heatmap_log_expectation  # noqa: E402
 from genloc.ops.correlation_map.reference import correlation_map_reference  # noqa: E402
@@ -258,10 +258,7 @@ def main() -> None:
                                 point = (shape.side**2, cell.both * 1e3, cell.memory / MIB)
                                 if not cell.note:
                                     series.setdefault(name, []).append(point)
-    slug = "".join(x if x.isalnum() else "-" for x in named.lower()).strip("-")
-    while "--" in slug:
-        slug = slug.replace("--", "-")
-    stem = f"attention_ops_{slug}_{today}"
+    stem = f"attention_ops_{slug(device)}_{today}"
     options.out.mkdir(parents=True, exist_ok=True)
     for what, column, unit in (("time", 1, "ms, forward and backward"), ("memory", 2, "MiB")):
         curves = {name: [(p[0], p[column]) for p in points] for name, points in series.items()}

@@ -172,9 +172,9 @@ class KeypointModule(pl.LightningModule):
         return loss * self.trainer.accumulate_grad_batches
 
     def _batch_loss(self, batch: dict[str, Tensor]) -> Tensor:
-        image, visible = batch["image"], batch["visible"]
+        size, visible = batch["image"], batch["visible"]
+        image: Tensor | None = size
         given: dict[str, Any] = {} if self.condition is None else {"condition": self.condition()}
-        size = image
         if self.cache_folder is not None:
             given |= self._from_cache(batch)
             image = None
