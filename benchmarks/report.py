@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 
 from benchmarks.cells import Benchmark, Recipe
 from benchmarks.crops import Crops
+from benchmarks.ops.measure import slug
 from genloc import __version__
 from genloc.metrics.evaluate import evaluate, sigmas_name
 from genloc.metrics.mean_pose import mean_pose, place
@@ -26,15 +26,6 @@ def spread(cells: Sequence[Mapping[str, Any]], score: str = "AP") -> tuple[float
     """(mean, least, most) of a test score over seeds, times 100."""
     values = [100 * cell["test"][score] for cell in cells]
     return statistics.mean(values), min(values), max(values)
-
-
-def hardware(device: str) -> str:
-    """For file names."""
-    if device.startswith("cuda"):
-        import torch
-
-        return torch.cuda.get_device_name().lower().replace(" ", "-")
-    return f"cpu-{os.cpu_count()}core"
 
 
 def protocol(test: Crops, recipe: Recipe, more: Mapping[str, str]) -> Protocol:
@@ -106,7 +97,7 @@ def tuning(benchmark: Benchmark) -> list[str]:
 def write(out: Path, name: str, device: str, lines: Sequence[str], content: dict) -> None:
     """`<out>/<name>_<hardware>_<date>.{md,json}`; prints the first."""
     out.mkdir(parents=True, exist_ok=True)
-    stem = f"{name}_{hardware(device)}_{datetime.date.today().isoformat()}"
+    stem = f"{name}_{slug(device)}_{datetime.date.today().isoformat()}"
     text = "\n".join(lines) + "\n"
     content = {"genloc": __version__, **content}
     (out / f"{stem}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -11,7 +11,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks.report import hardware, write
+from benchmarks.ops.measure import hardware
+from benchmarks.report import write
 from genloc.data.zoo import SPECIES, STYLES, write_zoo
 
 RESULTS = Path(__file__).parent / "results"

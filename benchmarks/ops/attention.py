@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import random
 import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -26,7 +28,7 @@ import torch  # noqa: E402
 import torch.nn.functional as F  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from benchmarks.ops.measure import copy_bandwidth, hardware, peak_memory, seconds  # noqa: E402
+from benchmarks.ops.measure import copy_bandwidth, hardware, peak_memory, seconds, slug  # noqa: E402
 from benchmarks.ops.plot import line_plot  # noqa: E402
 from genloc.ops import correlation_map, heatmap_log_expectation  # noqa: E402
 from genloc.ops.correlation_map.reference import correlation_map_reference  # noqa: E402
@@ -146,7 +148,8 @@ class Cell:
 def measure(
     op: str, shape: Shape, names: list[str], device: str, dtype: torch.dtype, repeats: int
 ) -> dict[str, Cell]:
-    """All forms side by side: one repetition of each in turn, so that drift hits them alike."""
+    """All forms side by side: one repetition of each in a changing order, so that drift and what
+    another form leaves in the cache hit them alike."""
     cells: dict[str, Cell] = {}
     running: dict[str, Form] = {}
     for name, form in forms(op, names).items():
@@ -163,13 +166,15 @@ def measure(
     times: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in running}
     for name, form in running.items():
         gradients(form, c, z, t)  # compiles, and fills the allocator's cache
-        used = peak_memory(lambda form=form: gradients(form, c, z, t), device)
+        used = peak_memory(partial(gradients, form, c, z, t), device)
         cells[name] = Cell(memory=used)
+    turns = list(running.items())
     for _ in range(repeats):
-        for name, form in running.items():
+        random.shuffle(turns)
+        for name, form in turns:
             with torch.no_grad():
-                times[name][0].append(seconds(lambda form=form: form(c, z, t), device))
-            times[name][1].append(seconds(lambda form=form: gradients(form, c, z, t), device))
+                times[name][0].append(seconds(partial(form, c, z, t), device))
+            times[name][1].append(seconds(partial(gradients, form, c, z, t), device))
     for name, (forward, both) in times.items():
         cells[name].forward = statistics.median(forward)
         cells[name].both = statistics.median(both)
@@ -253,10 +258,7 @@ def main() -> None:
                                 point = (shape.side**2, cell.both * 1e3, cell.memory / MIB)
                                 if not cell.note:
                                     series.setdefault(name, []).append(point)
-    slug = "".join(x if x.isalnum() else "-" for x in named.lower()).strip("-")
-    while "--" in slug:
-        slug = slug.replace("--", "-")
-    stem = f"attention_ops_{slug}_{today}"
+    stem = f"attention_ops_{slug(device)}_{today}"
     options.out.mkdir(parents=True, exist_ok=True)
     for what, column, unit in (("time", 1, "ms, forward and backward"), ("memory", 2, "MiB")):
         curves = {name: [(p[0], p[column]) for p in points] for name, points in series.items()}

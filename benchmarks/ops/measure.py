@@ -79,3 +79,9 @@ def hardware(device: str) -> str:
         return next(x.split(":")[1].strip() for x in text.splitlines() if "model name" in x)
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
+
+
+def slug(device: str) -> str:
+    """The device for file names."""
+    words = "".join(x if x.isalnum() else " " for x in hardware(device).lower())
+    return "-".join(words.split())

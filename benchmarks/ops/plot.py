@@ -64,3 +64,36 @@ def line_plot(
         x, y = places[-1]
         parts.append(f'<text x="{x + 8:.1f}" y="{y + 4:.1f}" fill="{colour}">{name}</text>')
     return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def bar_plot(bars: dict[str, tuple[float, float]], title: str, units: tuple[str, str]) -> str:
+    """Two columns of horizontal bars with their numbers, one row for each name.
+
+    Args:
+        bars: both values by name.
+        title: above; units: of the columns.
+
+    Returns:
+        the text of an SVG file.
+    """
+    row, names, width = 26, 330, 190
+    height = 70 + row * len(bars)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {names + 2 * (width + 70)} {height}" '
+        'font-family="sans-serif" font-size="12">',
+        f'<rect width="100%" height="{height}" fill="white"/>',
+        f'<text x="12" y="22" font-size="14">{title}</text>',
+    ]
+    for column, (unit, colour) in enumerate(zip(units, _COLOURS, strict=False)):
+        left = names + column * (width + 70)
+        most = max((values[column] for values in bars.values()), default=1.0) or 1.0
+        parts.append(f'<text x="{left}" y="48">{unit}</text>')
+        for i, (name, values) in enumerate(bars.items()):
+            y, long = 58 + row * i, width * values[column] / most
+            if column == 0:
+                parts.append(f'<text x="{names - 10}" y="{y + 14}" text-anchor="end">{name}</text>')
+            parts.append(
+                f'<rect x="{left}" y="{y}" width="{long:.1f}" height="18" fill="{colour}"/>'
+                f'<text x="{left + long + 5:.1f}" y="{y + 14}">{values[column]:.3g}</text>'
+            )
+    return "\n".join([*parts, "</svg>"]) + "\n"

@@ -7,6 +7,7 @@ channels, H, W crop pixels, h, w cells of the map.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -31,7 +32,7 @@ from genloc.models.read_out import (
     read_log_expectation,
     read_map,
 )
-from genloc.models.walk import grids, place, unreached, walk
+from genloc.models.walk import front_learns, grids, place, unreached, walk, walk_front
 from genloc.ops import gaussian_log_target
 
 
@@ -134,6 +135,7 @@ class GenLoc(nn.Module):
         noise: Tensor | None = None,  # [B, 4, H/8, W/8] standard normal
         *,
         latent: Tensor | None = None,  # [B, 4, H/8, W/8], instead of the image
+        front: Sequence[Tensor] | None = None,  # of this latent, from `front()`
     ) -> Tensor:
         """[B, K, h, w] fp32: one map per keypoint; it sums to 1 ("cross" and "cross-background" do not).
 
@@ -141,7 +143,7 @@ class GenLoc(nn.Module):
             ValueError: an argument of another shape than stated, or noise that is missing.
             RuntimeError: a layer gave no map, since something replaced its attention processor.
         """
-        maps = self.layer_maps(image, condition, noise, latent=latent)
+        maps = self.layer_maps(image, condition, noise, latent=latent, front=front)
         h, w = maps[self.layer_names[-1]].shape[-2:]
         merged = []
         for layer_map in maps.values():
@@ -162,6 +164,7 @@ class GenLoc(nn.Module):
         noise: Tensor | None = None,
         *,
         latent: Tensor | None = None,
+        front: Sequence[Tensor] | None = None,
     ) -> Tensor:
         """[B, K] fp32: log of sum_j map[j] * exp(-|j - point|^2 / 2 sigma^2), without the map in memory.
 
@@ -190,7 +193,7 @@ class GenLoc(nn.Module):
             target = targets[sizes[name]]
             return read_log_expectation(self.read_out, key, query, target, heads=heads, scale=scale)
 
-        record = self._read(latent, condition, noise, measure)
+        record = self._read(latent, condition, noise, measure, front)
         layers = torch.stack([record[name] for name in self.layer_names])
         return torch.logsumexp(layers, dim=0) - math.log(len(self.layer_names))
 
@@ -201,6 +204,7 @@ class GenLoc(nn.Module):
         noise: Tensor | None = None,
         *,
         latent: Tensor | None = None,
+        front: Sequence[Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """Each read layer's map on its own grid, [B, K, h_layer, w_layer] fp32, by layer name."""
         latent = self._latent(image, latent)
@@ -213,7 +217,7 @@ class GenLoc(nn.Module):
                 )
             return read_map(self.read_out, key, query, heads=heads, scale=scale)
 
-        record = self._read(latent, condition, noise, measure)
+        record = self._read(latent, condition, noise, measure, front)
         return {name: record[name].unflatten(-1, sizes[name]) for name in self.layer_names}
 
     def identify(
@@ -245,8 +249,32 @@ class GenLoc(nn.Module):
         """The clean latents of crops, [B, 4, H/8, W/8] fp32: constant per crop, so they can be cached."""
         return self.prior.encode_image(image)
 
+    def constant_front(self) -> bool:
+        """Whether down- and mid-blocks give the same for a crop whatever is learned."""
+        unet = self.prior.unet
+        return self.context == "null" and not self.noise and not front_learns(unet)
+
+    @torch.no_grad()
+    def front(self, latent: Tensor) -> list[Tensor]:
+        """Outputs of the down- and mid-blocks, in the frozen net's dtype; constant per latent.
+
+        Raises:
+            ValueError: they depend on what is learned or drawn.
+        """
+        if not self.constant_front():
+            raise ValueError(
+                "the outputs of the down- and mid-blocks are constant only with context='null', "
+                "noise=False and nothing that learns in them (LoRA preset 'cross' or 'up')"
+            )
+        return walk_front(self.prior.unet, latent, self.timestep, self.prior.null_context())
+
     def _read(
-        self, latent: Tensor, condition: Tensor, noise: Tensor | None, measure: Measure
+        self,
+        latent: Tensor,
+        condition: Tensor,
+        noise: Tensor | None,
+        measure: Measure,
+        front: Sequence[Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """One pass of the U-Net over the latent; what `measure` returned, by layer name."""
         unet = self.prior.unet
@@ -274,7 +302,7 @@ class GenLoc(nn.Module):
             context = self.prior.null_context()
             reading.condition = condition.to(unet.conv_in.weight.dtype)
         check_installed(unet, self.layer_names)
-        walk(unet, latent, self.timestep, context, reading)
+        walk(unet, latent, self.timestep, context, reading, front)
         reading.closed = True
         check_record(unet, reading)
         return reading.record

@@ -8,6 +8,7 @@ exception to stop, so it compiles, exports and can be checkpointed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -80,37 +81,60 @@ def grids(unet: Any, size: tuple[int, int]) -> list[tuple[int, int]]:
     return found
 
 
+def walk_front(
+    unet: Any,
+    latent: Tensor,  # [B, 4, h, w]
+    timestep: int,
+    context: Tensor,  # [B or 1, L, C]
+    reading: Reading | None = None,
+) -> list[Tensor]:
+    """Run the down-blocks and the mid-block: their outputs, which the up-blocks start from.
+
+    Without gradient where nothing in them learns and their inputs do not either (context "null"
+    with LoRA in the up-blocks only); the outputs are then constant per latent.
+
+    Returns:
+        every output that is handed across to the up-blocks, in order, and the mid-block's last.
+    """
+    dtype = unet.conv_in.weight.dtype
+    sample, context = latent.to(dtype), context.to(dtype)
+    kwargs: dict[str, Any] = {"reading": reading}
+    learns = sample.requires_grad or context.requires_grad or front_learns(unet)
+    with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
+        emb = _time_embedding(unet, timestep, sample)
+        sample = unet.conv_in(sample)
+        outputs = [sample]
+        for block in unet.down_blocks:
+            sample, more = _block(block, sample, emb, context, kwargs)
+            outputs.extend(more)
+        if unet.mid_block is not None:
+            sample = _block(unet.mid_block, sample, emb, context, kwargs)
+    return [*outputs, sample]
+
+
 def walk(
     unet: Any,
     latent: Tensor,  # [B, 4, h, w]
     timestep: int,
     context: Tensor,  # [B or 1, L, C]
     reading: Reading,
+    front: Sequence[Tensor] | None = None,
 ) -> None:
     """Run the U-Net up to the read-out of `reading.last`; the result is in `reading.record`.
 
-    Down and mid blocks run without gradient where nothing in them learns and their inputs do not
-    either (context "null" with LoRA in the up-blocks only).
+    Args:
+        front: what `walk_front` returned for this latent, timestep and context, run before.
     """
     if reading.last is None:
         raise ValueError("reading.last is None; expected the name of the last layer to read")
     dtype = unet.conv_in.weight.dtype
-    sample, context = latent.to(dtype), context.to(dtype)
+    context = context.to(dtype)
     kwargs: dict[str, Any] = {"reading": reading}
-
-    learns = sample.requires_grad or context.requires_grad or _front_learns(unet)
-    with torch.set_grad_enabled(torch.is_grad_enabled() and learns):
-        time = torch.full((1,), timestep, device=sample.device)
-        emb = unet.time_embedding(
-            unet.time_proj(time).to(dtype)
-        )  # [1, .]: one timestep for all crops
-        sample = unet.conv_in(sample)
-        skips = [sample]
-        for block in unet.down_blocks:
-            sample, outputs = _block(block, sample, emb, context, kwargs)
-            skips.extend(outputs)
-        if unet.mid_block is not None:
-            sample = _block(unet.mid_block, sample, emb, context, kwargs)
+    if front is None:
+        front = walk_front(unet, latent, timestep, context, reading)
+    *skips, sample = (x.to(dtype) for x in front)
+    with torch.set_grad_enabled(torch.is_grad_enabled() and _learns(unet.time_embedding)):
+        emb = _time_embedding(unet, timestep, sample)
 
     stop = place(reading.last)
     for index, block in enumerate(unet.up_blocks):
@@ -167,6 +191,17 @@ def _read_inside(
     _run(transformer, read, x, context)
 
 
-def _front_learns(unet: Any) -> bool:
-    front = (unet.conv_in, unet.time_embedding, unet.down_blocks, unet.mid_block)
-    return any(p.requires_grad for part in front if part is not None for p in part.parameters())
+def _time_embedding(unet: Any, timestep: int, like: Tensor) -> Tensor:
+    """[1, .]: one timestep for all crops."""
+    time = torch.full((1,), timestep, device=like.device)
+    return unet.time_embedding(unet.time_proj(time).to(like.dtype))
+
+
+def _learns(module: Any) -> bool:
+    return module is not None and any(p.requires_grad for p in module.parameters())
+
+
+def front_learns(unet: Any) -> bool:
+    """Whether anything learns in what `walk_front` runs."""
+    parts = (unet.conv_in, unet.time_embedding, unet.down_blocks, unet.mid_block)
+    return any(_learns(part) for part in parts)

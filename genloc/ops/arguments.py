@@ -57,6 +57,37 @@ def check_projections(
     Raises:
         TypeError, ValueError: named argument, what came, what was expected.
     """
+    if not _plainly_right(condition, latent, heads):
+        condition, latent = _check_projections(condition, latent, heads)
+    if scale is None:
+        return condition, latent, (latent.shape[2] // heads) ** -0.5
+    if not isinstance(scale, float | int):
+        raise TypeError(f"scale: expected a float or None, got {type(scale).__name__}")
+    return condition, latent, float(scale)
+
+
+def _plainly_right(condition: object, latent: object, heads: object) -> bool:
+    """Whether nothing can be said against a call: one short test, since ops at small shapes take
+    no longer than a dozen checks."""
+    if not (isinstance(condition, Tensor) and isinstance(latent, Tensor) and type(heads) is int):
+        return False
+    if not (condition.dim() == 3 and latent.dim() == 3 and heads > 0):
+        return False
+    crops, keypoints, channels = condition.shape
+    batch, tokens, width = latent.shape
+    return (
+        channels == width
+        and (crops == 1 or crops == batch)
+        and keypoints * tokens * width > 0
+        and width % heads == 0
+        and condition.dtype == latent.dtype
+        and latent.dtype in _DTYPES
+        and condition.device == latent.device
+    )
+
+
+def _check_projections(condition: Tensor, latent: Tensor, heads: int) -> tuple[Tensor, Tensor]:
+    """The checks one by one, for what is wrong or needs one dtype."""
     check_tensor("condition", condition, "[B or 1, K, heads * D]", 3)
     check_tensor("latent", latent, "[B, T, heads * D]", 3)
     if isinstance(heads, bool) or not isinstance(heads, int) or heads < 1:
@@ -89,11 +120,24 @@ def check_projections(
             )
         common = torch.get_autocast_dtype(latent.device.type)
         condition, latent = condition.to(common), latent.to(common)
-    if scale is None:
-        scale = (width // heads) ** -0.5
-    elif not isinstance(scale, float | int):
-        raise TypeError(f"scale: expected a float or None, got {type(scale).__name__}")
-    return condition, latent, float(scale)
+    return condition, latent
+
+
+def check_plane(name: str, plane: object, condition: Tensor, latent: Tensor) -> None:
+    """Check a ``[B, K, T]`` tensor that belongs to checked projections.
+
+    Raises:
+        TypeError, ValueError: the argument, what came, what was expected.
+    """
+    x = check_tensor(name, plane, "[B, K, T]", 3)
+    batch, tokens, _ = latent.shape
+    if x.shape != (batch, condition.shape[1], tokens):
+        expected = [batch, condition.shape[1], tokens]
+        raise ValueError(f"{name}: expected [B, K, T] = {expected}, got {list(x.shape)}")
+    if x.device != latent.device:
+        raise ValueError(
+            f"{name}: expected it on the latent's device {latent.device}, got {x.device}"
+        )
 
 
 def takes_kernel(
@@ -110,13 +154,13 @@ def takes_kernel(
         ValueError: implementation is none of "auto", "torch", "cuda".
         RuntimeError: "cuda" was asked for; the message lists every reason it is refused.
     """
+    if implementation == "auto" and latent.device.type != KERNEL_DEVICE:
+        return False
     if implementation not in ("auto", "torch", "cuda"):
         raise ValueError(
             f'implementation: expected "auto", "torch" or "cuda", got {implementation!r}'
         )
-    if implementation == "torch" or (
-        implementation == "auto" and latent.device.type != KERNEL_DEVICE
-    ):
+    if implementation == "torch":
         return False
     reasons = kernel_refusals(op, condition, latent, heads)
     if implementation == "cuda" and reasons:

@@ -17,10 +17,10 @@ import os
 import tempfile
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -30,6 +30,7 @@ _SHARED_SOURCES = ("intrinsics.cuh", "rows.cuh", "products.cuh", "sums.cuh", "gr
 MAX_SHARED_BYTES = 48 * 1024  # what every device gives a block without being asked
 
 Argument = Tensor | int | float | None
+Result = TypeVar("Result")
 
 
 class KernelError(RuntimeError):
@@ -239,6 +240,18 @@ def give_up(op: str, error: KernelError) -> None:
     if op not in _failures:
         _failures[op] = str(error)
         warnings.warn(f"{op}: torch takes over from the CUDA kernel. {error}", stacklevel=2)
+
+
+def kernel_or_torch(
+    op: str, kernel: Callable[..., Result], fallback: Callable[..., Result], *arguments: Any
+) -> Result:
+    """``kernel(*arguments)``, or the same by torch where the kernels of ``op`` are given up."""
+    if failure(op) is None:
+        try:
+            return kernel(*arguments)
+        except KernelError as error:
+            give_up(op, error)
+    return fallback(*arguments)
 
 
 def is_installed() -> bool:

@@ -10,12 +10,15 @@ more.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from genloc.ops.precision import accumulation_dtype
 
 _CHUNK_VALUES = 2**18  # values of the latent per chunk: 1 MiB in float32, about one core's L2 cache
+_FEW_LOGITS, _TINY_CROP = 2**17, 2**14
 
 
 def split_heads(x: Tensor, heads: int) -> Tensor:
@@ -31,9 +34,18 @@ def crops_per_chunk(latent: Tensor) -> int:
     return max(1, _CHUNK_VALUES // (tokens * width))
 
 
-def fits_one_chunk(latent: Tensor) -> bool:
-    """Whether the whole batch is so small that taking it apart gains nothing."""
-    return latent.numel() <= _CHUNK_VALUES
+def few_calls_win(condition: Tensor, latent: Tensor, heads: int, alone: int) -> bool:
+    """Whether a step is so small that calls weigh more than memory, and plain autograd is fastest.
+
+    Args:
+        condition, latent, heads: the call's.
+        alone: logits below which that holds for a single crop, where nothing has to be copied.
+    """
+    batch = latent.shape[0]
+    per_crop = condition.shape[1] * latent.shape[1] * heads
+    if batch == 1:
+        return per_crop < alone
+    return batch * per_crop < (_FEW_LOGITS if per_crop >= _TINY_CROP else 2 * _FEW_LOGITS)
 
 
 def logits_into(out: Tensor, condition: Tensor, latent: Tensor) -> None:
@@ -67,31 +79,55 @@ def logits_backward(
         condition: ``[b or 1, K, N*D]``, unscaled, of grad's dtype.
         latent: ``[b, T, N*D]`` of grad's dtype.
         grad_condition: ``[b or 1, K, N*D]``, added to, or None if not wanted.
-        grad_latent: ``[b, T, N*D]``, overwritten (in its own dtype), or None if not wanted.
+        grad_latent: ``[b, N*D, T]``, tokens last as the product leaves them (turning them around
+            costs a third of the product; a linear layer behind takes either), overwritten, or None
+            if not wanted.
     """
     heads = grad.shape[1]
     c, z = split_heads(condition, heads), split_heads(latent, heads)
+    dz = None if grad_latent is None else grad_latent.unflatten(1, (heads, -1))  # [b, N, D, T]
     if grad.shape[0] == 1:
-        if grad_latent is not None:
-            dz = torch.bmm(grad[0].transpose(1, 2), c[0].transpose(0, 1))
-            split_heads(grad_latent[0], heads).copy_(dz.transpose(0, 1))
+        if dz is not None:
+            _product(torch.bmm, c[0].permute(1, 2, 0), grad[0], dz[0])
         if grad_condition is not None:
             dc = torch.bmm(grad[0], z[0].transpose(0, 1)).transpose(0, 1)
             split_heads(grad_condition[0], heads).add_(dc)
         return
-    if grad_latent is not None:
-        dz = torch.matmul(grad.transpose(-1, -2), c.transpose(1, 2))
-        split_heads(grad_latent, heads).copy_(dz.transpose(1, 2))
+    if dz is not None:
+        _product(torch.matmul, c.permute(0, 2, 3, 1), grad, dz)
     if grad_condition is not None:
         dc = torch.matmul(grad, z.transpose(1, 2)).transpose(1, 2)
         split_heads(grad_condition, heads).add_(dc.sum_to_size(c.shape))
 
 
+def _product(multiply: Callable[..., Tensor], a: Tensor, b: Tensor, out: Tensor) -> None:
+    """``a @ b`` into ``out``, which may have another dtype."""
+    if out.dtype == a.dtype:
+        multiply(a, b, out=out)
+    else:
+        out.copy_(multiply(a, b))
+
+
 def logits_of(condition: Tensor, latent: Tensor, heads: int, scale: float) -> Tensor:
-    """All logits at once, ``[B, N, K, T]`` in the dtype that ops compute in."""
+    """All logits at once, ``[B, N, K, T]`` in the dtype that ops compute in.
+
+    In few calls: at small shapes on a CPU each costs as much as a tenth of the product.
+    """
     dtype = accumulation_dtype(latent.dtype)
-    c = split_heads(condition.to(dtype) * scale, heads).transpose(1, 2)
-    return c @ split_heads(latent.to(dtype), heads).permute(0, 2, 3, 1)
+    if latent.dtype != dtype:
+        condition, latent = condition.to(dtype), latent.to(dtype)
+    batch, tokens, width = latent.shape
+    keypoints, depth = condition.shape[1], width // heads
+    if batch == 1:
+        z = latent.view(tokens, heads, depth).permute(1, 2, 0)
+        learns = torch.is_grad_enabled() and (condition.requires_grad or latent.requires_grad)
+        if not learns:  # the scale for nothing; its gradient would cost a pass over the latent's
+            c = condition.view(keypoints, heads, depth).transpose(0, 1)
+            return torch.baddbmm(c.new_empty(()), c, z, beta=0, alpha=scale).unsqueeze(0)
+        c = (condition * scale).view(keypoints, heads, depth).transpose(0, 1)
+        return torch.bmm(c, z).unsqueeze(0)
+    c = split_heads(condition * scale, heads).transpose(1, 2)
+    return c @ split_heads(latent, heads).permute(0, 2, 3, 1)
 
 
 def logits_gradients(

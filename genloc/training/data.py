@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import signal
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,8 @@ class KeypointData(pl.LightningDataModule):
         effective_batch: crops per optimiser step over all devices, reached by accumulating gradients.
         num_workers: processes that read and crop; the result does not depend on it.
         augmentation: random changes of training crops; null for none.
+        views: how many crops of each instance are drawn and then seen in turns, epoch by epoch, so that
+            `model.cache` can keep what the frozen net makes of them; null for a new one in every epoch.
         seed: of order and augmentation.
         episodes: show each crop with labelled pictures of its category (for `VisualCondition`). The sets
             are then read category by category, each with its own keypoints in the slots of `skeleton`
@@ -91,10 +94,14 @@ class KeypointData(pl.LightningDataModule):
         effective_batch: int = 200,
         num_workers: int = 2,
         augmentation: Augmentation | None = Augmentation(),  # noqa: B008 - frozen
+        views: int | None = None,
         seed: int = 0,
         episodes: Episodes | None = None,
     ) -> None:
         super().__init__()
+        if views is not None and views < 1:
+            raise ValueError(f"data.views is {views}; expected at least 1, or null")
+        self.views = views
         self.root = Path(root)
         self.specs = lay_over(split, {"train": train, "val": val, "test": test}, self.root)
         self.episodes = episodes
@@ -152,19 +159,37 @@ class KeypointData(pl.LightningDataModule):
         """What the order of training depends on; a run goes on only with the same."""
         assert self.windows is not None
         source = self.sources["train"]
+        views = {} if self.views is None else {"views": self.views}
         return {
             "annotations": source.checksum,
             "crops": len(source.instances),
             "of them": _digest([instance.annotation_id for instance in source.instances]),
             "effective_batch": self.effective_batch,
             "seed": self.seed,
+            **views,
         } | ({} if self.episodes is None else {"shots": self.episodes.shots})
+
+    def view(self, epoch: int) -> int:
+        """Which draw of the augmentation an epoch sees."""
+        return epoch if self.views is None else epoch % self.views
+
+    def crop_facts(self) -> dict[str, Any]:
+        """All that the pixels of a training crop depend on besides its id and view."""
+        source = self.sources["train"]
+        return {
+            "annotations": source.checksum,
+            "images": str(source.images),
+            "crop_size": self.crop_size,
+            "padding": self.padding,
+            "augmentation": None if self.augmentation is None else asdict(self.augmentation),
+            "seed": self.seed,
+        }
 
     def train_dataloader(self) -> DataLoader:
         assert self.windows is not None
         crops = self._dataset("train", self.augmentation)
         self._train_crops = crops
-        crops.set_epoch(self.windows.epoch)
+        crops.set_epoch(self.view(self.windows.epoch))
         return DataLoader(
             DrawnCrops(crops),
             batch_sampler=self.windows,  # type: ignore[arg-type]
@@ -185,7 +210,7 @@ class KeypointData(pl.LightningDataModule):
         """Order and augmentation of the next training epoch."""
         assert self.windows is not None
         self.windows.set_epoch(epoch)
-        self._train_crops.set_epoch(epoch)
+        self._train_crops.set_epoch(self.view(epoch))
 
     def _dataset(
         self, name: str, augmentation: Augmentation | None

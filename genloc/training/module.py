@@ -13,6 +13,7 @@ from genloc.inference import Decoding, condition_of, heatmaps, latent_noise, loc
 from genloc.keypoints import Keypoints
 from genloc.models.features import feature_widths
 from genloc.training.asking import ask
+from genloc.training.cache import CropCache, Kept, open_cache
 from genloc.training.episodes import EpisodeScores
 from genloc.training.optimiser import Schedule, adam, described, parameter_groups, schedule
 from genloc.training.parts import check_parts, reads_support
@@ -47,6 +48,9 @@ class KeypointModule(pl.LightningModule):
         sigma: of the target Gaussian in cells of the finest map; null for 2 at 64 cells, scaled with the map.
         flip_test: average with the mirrored crop in `validate` and `test`; never while training.
         decoding: how a map becomes a point.
+        cache: folder in which what the frozen net makes of a training crop is kept; needs `data.views`.
+            See `training/cache.py` for what it costs on disk.
+        keep: what is kept there: "latents", or "outputs" of the down- and mid-blocks (`context: "null"`).
         seed: of the conditions' start and of the noise.
     """
 
@@ -69,6 +73,8 @@ class KeypointModule(pl.LightningModule):
         sigma: float | None = None,
         flip_test: bool = False,
         decoding: Decoding = "centroid",
+        cache: str | None = None,
+        keep: Kept = "latents",
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -83,6 +89,9 @@ class KeypointModule(pl.LightningModule):
         self.sigma = sigma
         self.flip_test = flip_test
         self.decoding: Decoding = decoding
+        self.cache_folder = cache
+        self.keep: Kept = keep
+        self._cache: CropCache | None = None
         self.seed = seed
         self.scores: Scores | EpisodeScores | None = None
         self.last_scores: dict[str, float] = {}
@@ -172,13 +181,17 @@ class KeypointModule(pl.LightningModule):
         condition, batch = ask(
             self.condition, batch, seed=self.seed, epoch=self.current_epoch, model=self.model
         )
-        image, visible = batch["image"], batch["visible"]
-        given = {} if condition is None else {"condition": condition}
+        size, visible = batch["image"], batch["visible"]
+        image: Tensor | None = size
+        given: dict[str, Any] = {} if condition is None else {"condition": condition}
+        if self.cache_folder is not None:
+            given |= self._from_cache(batch)
+            image = None
         noise = self._noise(batch, self.current_epoch)
         if noise is not None:
             given["noise"] = noise
         if self.loss.needs == "log_expectation":
-            cells, sigma = self._target(batch, *self.model.map_size(image))
+            cells, sigma = self._target(batch, *self.model.map_size(size))
             return self.loss(
                 self.model.log_expectation(image, points=cells, sigma=sigma, **given), visible
             )
@@ -186,6 +199,21 @@ class KeypointModule(pl.LightningModule):
         h, w = maps.shape[-2:]
         cells, sigma = self._target(batch, h, w)
         return self.loss(maps, gaussian_target(cells, (h, w), sigma), visible)
+
+    def _from_cache(self, batch: dict[str, Tensor]) -> dict[str, Any]:
+        """`latent`, and `front` where it is kept, of a training batch."""
+        image, model = batch["image"], self.model
+        if self._cache is None:
+            self._cache = open_cache(self.cache_folder or "", self.keep, model, self.data)
+
+        def make(rows: list[int]) -> list[Tensor]:
+            latent = model.encode(image[rows])
+            return [latent] if self.keep == "latents" else [latent, *model.front(latent)]
+
+        view = self.data.view(self.current_epoch)
+        kept = self._cache.get(batch["annotation_id"].tolist(), view, make)
+        latent, *front = (x.to(image.device) for x in kept)
+        return {"latent": latent, "front": front} if front else {"latent": latent}
 
     def _noise(self, batch: dict[str, Tensor], epoch: int) -> Tensor | None:
         image = batch["image"]

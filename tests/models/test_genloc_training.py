@@ -104,7 +104,7 @@ def test_null_context_saves_the_front_its_gradient(folder, monkeypatch):
     for name in ("frozen front", "whole"):
         model = make(folder, context="null")
         if name == "whole":
-            monkeypatch.setattr("genloc.models.walk._front_learns", lambda unet: True)
+            monkeypatch.setattr("genloc.models.walk.front_learns", lambda unet: True)
             model.prior.unet.conv_in.weight.requires_grad_(True)
         kept = [0]
 

@@ -29,6 +29,7 @@ from tests.ops.cases import assert_close, attention_inputs
     shared=st.booleans(),
     magnitude=st.sampled_from([1e-4, 1.0, 5.0]),
     chunk=st.integers(1, 6),
+    few_calls=st.booleans(),
     seed=st.integers(0, 99),
 )
 def test_ops_equal_their_references(
@@ -40,6 +41,7 @@ def test_ops_equal_their_references(
     shared: bool,
     magnitude: float,
     chunk: int,
+    few_calls: bool,
     seed: int,
 ) -> None:
     c, z, log_target = attention_inputs(
@@ -55,9 +57,9 @@ def test_ops_equal_their_references(
     c64, z64 = c.detach().double().requires_grad_(), z.detach().double().requires_grad_()
     scale = depth**-0.5
     with (
-        patch.object(expectation_fallback, "_TINY", 0),
+        patch.object(expectation_fallback, "few_calls_win", lambda *_, alone: few_calls),
         patch.object(expectation_fallback, "crops_per_chunk", lambda latent: chunk),
-        patch.object(map_fallback, "fits_one_chunk", lambda latent: False),
+        patch.object(map_fallback, "few_calls_win", lambda *_, alone: few_calls),
         patch.object(map_fallback, "crops_per_chunk", lambda latent: chunk),
     ):
         maps = correlation_map(c, z, heads=heads)

@@ -9,7 +9,7 @@ from genloc.ops.arguments import Implementation, check_projections, takes_kernel
 from genloc.ops.correlation_map.cuda import OP, forward_op
 from genloc.ops.correlation_map.fallback import correlation_map_fallback
 from genloc.ops.correlation_map.reference import correlation_map_reference
-from genloc.ops.precision import without_autocast
+from genloc.ops.precision import autocast_enabled, without_autocast
 
 
 def correlation_map(
@@ -45,8 +45,10 @@ def correlation_map(
     condition, latent, scale = check_projections(condition, latent, heads, scale)
     if takes_kernel(implementation, OP, condition, latent, heads):
         return forward_op(condition, latent, heads, scale)[0]
+    # The compiler fuses plain torch itself; a hand-made autograd.Function would hide it.
+    compiling = torch.compiler.is_compiling()
+    form = correlation_map_reference if compiling else correlation_map_fallback
+    if not autocast_enabled(latent.device):
+        return form(condition, latent, heads=heads, scale=scale)
     with without_autocast(latent.device):
-        if torch.compiler.is_compiling():
-            # The compiler fuses plain torch itself; a hand-made autograd.Function would hide it.
-            return correlation_map_reference(condition, latent, heads=heads, scale=scale)
-        return correlation_map_fallback(condition, latent, heads=heads, scale=scale)
+        return form(condition, latent, heads=heads, scale=scale)

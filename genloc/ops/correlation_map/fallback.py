@@ -1,8 +1,8 @@
 """The torch form of :func:`genloc.ops.correlation_map` that runs where no kernel does.
 
 Chosen by timing on a CPU: crop by crop (see :mod:`genloc.ops.products`), the softmax in place, and
-the probabilities kept for the backward pass as autograd itself would keep them. Where all crops fit
-into one chunk the reference is as fast, and is taken.
+the probabilities kept for the backward pass as autograd itself would keep them. A single crop, or a
+few very small ones, take the reference's steps in fewer calls.
 """
 
 from __future__ import annotations
@@ -13,9 +13,16 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from genloc.ops.correlation_map.reference import correlation_map_reference
 from genloc.ops.precision import accumulation_dtype, without_autocast
-from genloc.ops.products import crops_per_chunk, fits_one_chunk, logits_backward, logits_into
+from genloc.ops.products import (
+    crops_per_chunk,
+    few_calls_win,
+    logits_backward,
+    logits_into,
+    logits_of,
+)
+
+_FEW_LOGITS_ALONE = 2**20
 
 
 def _forward(
@@ -54,7 +61,7 @@ class _CorrelationMap(torch.autograd.Function):
         batch, heads, shared = latent.shape[0], p.shape[1], condition.shape[0] == 1
         c, step = condition.to(p.dtype), crops_per_chunk(latent)
         dc = torch.zeros_like(c) if ctx.needs_input_grad[0] else None
-        dz = torch.empty(latent.shape, dtype=latent.dtype, device=latent.device)
+        dz = latent.new_empty(batch, latent.shape[2], latent.shape[1])  # tokens last
         g = (grad_out * (ctx.scale / heads))[:, None]
         with without_autocast(latent.device):
             for i in range(0, batch, step):
@@ -70,7 +77,7 @@ class _CorrelationMap(torch.autograd.Function):
                 )
         return (
             None if dc is None else dc.to(condition.dtype),
-            dz if ctx.needs_input_grad[1] else None,
+            dz.transpose(1, 2) if ctx.needs_input_grad[1] else None,
             None,
             None,
         )
@@ -80,8 +87,10 @@ def correlation_map_fallback(
     condition: Tensor, latent: Tensor, *, heads: int, scale: float
 ) -> Tensor:
     """As :func:`correlation_map_reference`, to rounding; once differentiable."""
-    if fits_one_chunk(latent):
-        return correlation_map_reference(condition, latent, heads=heads, scale=scale)
+    if few_calls_win(condition, latent, heads, alone=_FEW_LOGITS_ALONE):
+        logits = logits_of(condition, latent, heads, scale)
+        p = logits.softmax(-1) if logits.requires_grad else torch.softmax(logits, -1, out=logits)
+        return p.mean(1)
     if torch.is_grad_enabled() and (condition.requires_grad or latent.requires_grad):
         return _CorrelationMap.apply(condition, latent, heads, scale)
     return _forward(condition, latent, heads, scale, keep=False)[0]

@@ -7,14 +7,14 @@ from torch import Tensor
 
 from genloc.ops.arguments import (
     Implementation,
+    check_plane,
     check_projections,
-    check_tensor,
     takes_kernel,
 )
 from genloc.ops.heatmap_log_expectation.cuda import OP, forward_op
 from genloc.ops.heatmap_log_expectation.fallback import heatmap_log_expectation_fallback
 from genloc.ops.heatmap_log_expectation.reference import heatmap_log_expectation_reference
-from genloc.ops.precision import without_autocast
+from genloc.ops.precision import autocast_enabled, without_autocast
 
 
 def heatmap_log_expectation(
@@ -54,26 +54,17 @@ def heatmap_log_expectation(
         RuntimeError: ``implementation="cuda"`` where it cannot run.
     """
     condition, latent, scale = check_projections(condition, latent, heads, scale)
-    check_tensor("log_target", log_target, "[B, K, T]", 3)
-    expected = (latent.shape[0], condition.shape[1], latent.shape[1])
-    if tuple(log_target.shape) != expected:
-        raise ValueError(
-            f"log_target: expected [B, K, T] = {list(expected)}, got {list(log_target.shape)}"
-        )
-    if log_target.device != latent.device:
-        raise ValueError(
-            f"log_target: expected it on the latent's device {latent.device}, "
-            f"got {log_target.device}"
-        )
+    check_plane("log_target", log_target, condition, latent)
     if takes_kernel(implementation, OP, condition, latent, heads):
         out = forward_op(condition, latent, log_target, heads, scale)[0]
     else:
-        with without_autocast(latent.device):
-            if torch.compiler.is_compiling():
-                # The compiler fuses plain torch itself; an autograd.Function would hide it.
-                form = heatmap_log_expectation_reference
-            else:
-                form = heatmap_log_expectation_fallback
+        # The compiler fuses plain torch itself; an autograd.Function would hide it.
+        compiling = torch.compiler.is_compiling()
+        form = heatmap_log_expectation_reference if compiling else heatmap_log_expectation_fallback
+        if autocast_enabled(latent.device):
+            with without_autocast(latent.device):
+                out = form(condition, latent, log_target, heads=heads, scale=scale)
+        else:
             out = form(condition, latent, log_target, heads=heads, scale=scale)
     _refuse_empty_target(out)
     return out
@@ -82,8 +73,8 @@ def heatmap_log_expectation(
 def _refuse_empty_target(log_expectation: Tensor) -> None:
     # In the log domain nothing underflows: minus infinity comes out only where a row of the target
     # held nothing else. Asking the [B, K] result costs nothing beside asking the [B, K, T] target.
-    empty = log_expectation.detach() == -torch.inf
     message = "log_target: expected a finite value in every row [b, k, :], got only minus infinity"
+    empty = log_expectation.detach() == -torch.inf
     if torch.compiler.is_compiling() or log_expectation.device.type == "cuda":
         torch._assert_async(~empty.any(), message)
     elif empty.any():

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor
 
 from genloc.ops import extension, launches
-from genloc.ops.extension import KernelError
 from genloc.ops.precision import accumulation_dtype, without_autocast
 from genloc.ops.products import logits_gradients, logits_of
 
@@ -147,12 +146,9 @@ def forward_op(
 def _forward_on_cuda(
     condition: Tensor, latent: Tensor, log_target: Tensor, heads: int, scale: float
 ) -> tuple[Tensor, Tensor]:
-    if extension.failure(OP) is None:
-        try:
-            return kernel_forward(condition, latent, log_target, heads, scale)
-        except KernelError as error:
-            extension.give_up(OP, error)
-    return torch_forward(condition, latent, log_target, heads, scale)
+    return extension.kernel_or_torch(
+        OP, kernel_forward, torch_forward, condition, latent, log_target, heads, scale
+    )
 
 
 @forward_op.register_fake
@@ -194,12 +190,7 @@ def _backward_on_cuda(
     wanted: list[bool],
 ) -> tuple[Tensor, Tensor, Tensor]:
     arguments = (upstream, condition, latent, log_target, statistics, heads, scale, wanted)
-    if extension.failure(OP) is None:
-        try:
-            return kernel_backward(*arguments)
-        except KernelError as error:
-            extension.give_up(OP, error)
-    return torch_backward(*arguments)
+    return extension.kernel_or_torch(OP, kernel_backward, torch_backward, *arguments)
 
 
 @backward_op.register_fake

@@ -8,7 +8,8 @@ recomputes the logits in the backward pass, and ``scaled_dot_product_attention``
   read off the softmax at its largest entry, ``logsumexp(l) = max(l) - log(max(softmax(l)))``;
 * the gradient in the logits, up to a factor per row, is left where the logits were. That keeps one
   value per logit for the backward pass (autograd keeps two); recomputing it keeps none, and takes
-  half as long again.
+  half as long again;
+* where calls weigh more than memory, plain autograd in as few of them as there are.
 """
 
 from __future__ import annotations
@@ -20,12 +21,25 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from genloc.ops.heatmap_log_expectation.reference import heatmap_log_expectation_reference
 from genloc.ops.precision import accumulation_dtype, without_autocast
-from genloc.ops.products import crops_per_chunk, fits_one_chunk, logits_backward, logits_into
+from genloc.ops.products import (
+    crops_per_chunk,
+    few_calls_win,
+    logits_backward,
+    logits_into,
+    logits_of,
+)
 
-# Below this many logits a step is all overhead, and plain autograd has less of it.
-_TINY = 2**16
+_FEW_LOGITS_ALONE = 2**18
+
+
+def _few_calls(
+    condition: Tensor, latent: Tensor, log_target: Tensor, heads: int, scale: float
+) -> Tensor:
+    """In as few calls as torch has: one logsumexp over tokens and heads together."""
+    log_map = logits_of(condition, latent, heads, scale).log_softmax(-1)
+    log_map = log_map + log_target.to(log_map.dtype)[:, None]
+    return log_map.logsumexp((1, 3)) - math.log(heads)
 
 
 def _forward(
@@ -79,7 +93,7 @@ class _HeatmapLogExpectation(torch.autograd.Function):
         shared, step = condition.shape[0] == 1, crops_per_chunk(latent)
         c = condition.to(dtype)
         dc = torch.zeros_like(c) if ctx.needs_input_grad[0] else None
-        dz = torch.empty(latent.shape, dtype=latent.dtype, device=latent.device)
+        dz = latent.new_empty(batch, latent.shape[2], latent.shape[1])  # tokens last
         factor = share * (grad_out * ctx.scale)[:, None, :, None]
         with without_autocast(latent.device):
             for i in range(0, batch, step):
@@ -93,7 +107,7 @@ class _HeatmapLogExpectation(torch.autograd.Function):
                 )
         return (
             None if dc is None else dc.to(condition.dtype),
-            dz if ctx.needs_input_grad[1] else None,
+            dz.transpose(1, 2) if ctx.needs_input_grad[1] else None,
             None,
             None,
             None,
@@ -105,15 +119,12 @@ def heatmap_log_expectation_fallback(
 ) -> Tensor:
     """As :func:`heatmap_log_expectation_reference`, to rounding; once differentiable.
 
-    A ``log_target`` that asks for a gradient takes the reference itself: no training here needs it.
+    A ``log_target`` that asks for a gradient takes plain autograd: no training here needs it.
     """
     learns = torch.is_grad_enabled()
-    logits = latent.shape[0] * heads * condition.shape[1] * latent.shape[1]
-    tiny = logits < _TINY and fits_one_chunk(latent)
-    if tiny or (learns and log_target.requires_grad):
-        return heatmap_log_expectation_reference(
-            condition, latent, log_target, heads=heads, scale=scale
-        )
+    few = few_calls_win(condition, latent, heads, alone=_FEW_LOGITS_ALONE)
+    if few or (learns and log_target.requires_grad):
+        return _few_calls(condition, latent, log_target, heads, scale)
     if learns and (condition.requires_grad or latent.requires_grad):
         return _HeatmapLogExpectation.apply(condition, latent, log_target, heads, scale)
     return _forward(condition, latent, log_target, heads, scale, keep=False)[0]
