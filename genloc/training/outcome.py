@@ -23,6 +23,8 @@ from genloc.training.module import KeypointModule
 from genloc.training.resume import check_names, read_checkpoint, trainable_state
 
 METRICS = "metrics.json"
+RECORD = "record-{}.npz"
+"""Of each evaluated set, for `genloc report`."""
 
 
 def write_adapter(module: KeypointModule, data: KeypointData, run: Path) -> None:
@@ -131,7 +133,13 @@ def write_outcome(
     if not console.is_terminal:
         console = Console(width=110)
     console.print(Table(f"{run}: {name}", rows, result.protocol, notes).rich())
-    for written in (path, run / f"results-{name}.json", run / "overlays.png", run / "adapter"):
+    for written in (
+        path,
+        run / f"results-{name}.json",
+        run / RECORD.format(name),
+        run / "overlays.png",
+        run / "adapter",
+    ):
         if written.exists():
             print(written)
 

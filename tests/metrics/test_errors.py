@@ -18,7 +18,7 @@ POSE = np.array([[10.0, 10, 2], [30, 10, 1], [20, 30, 2]])
 
 
 def two_animals() -> tuple[np.ndarray, np.ndarray]:
-    target = np.stack([POSE, POSE + [200, 0, 0]])
+    target = np.stack([POSE, POSE + np.array([200, 0, 0])])
     return target, np.array([900.0, 400.0])
 
 
