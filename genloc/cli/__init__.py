@@ -14,6 +14,7 @@ from pathlib import Path
 
 import genloc
 from genloc.cli.evaluate import run as evaluate
+from genloc.cli.report import run as report
 from genloc.cli.train import fit, test, validate
 from genloc.cli.zoo import run as zoo
 
@@ -25,6 +26,7 @@ COMMANDS: dict[str, Command] = {
     "validate": validate,
     "test": test,
     "evaluate": evaluate,
+    "report": report,
     "zoo": zoo,
 }
 """Name -> what it does; the first line of its docstring is its help."""

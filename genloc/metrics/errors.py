@@ -79,7 +79,7 @@ def corrected(
 
     Jitter is moved to where it would just be good (ks 0.85) and a miss to where it would just be
     jitter (0.5); an inversion or swap, which found a place but the wrong one, to where it would be
-    good.
+    good. What lies nearer to its own place already stays.
 
     Args:
         preds, target, area, sigmas: as for `error_kinds`.
@@ -95,12 +95,13 @@ def corrected(
     if kind not in KINDS[1:]:
         raise ValueError(f"kind is {kind!r}, expected one of {KINDS[1:]}")
     level = JITTER if kind == "miss" else GOOD
+    xy, own = (np.asarray(v, np.float64)[..., :2] for v in (preds, target))
     variance = np.asarray(area, np.float64)[:, None] * (2 * np.asarray(sigmas, np.float64)) ** 2
     # A hair inside, so that rounding does not put it on the other side of the level.
     aside = np.sqrt(-2 * np.log(level) * variance) * (1 - 1e-9)
-    moved = np.asarray(target, np.float64)[..., :2] + np.stack([aside, 0 * aside], axis=-1)
-    wrong = kinds == KINDS.index(kind)
-    return np.where(wrong[..., None], moved, np.asarray(preds, np.float64)[..., :2])
+    moved = own + np.stack([aside, 0 * aside], axis=-1)
+    wrong = (kinds == KINDS.index(kind)) & (np.linalg.norm(xy - own, axis=-1) > aside)
+    return np.where(wrong[..., None], moved, xy)
 
 
 def _nearest_place(

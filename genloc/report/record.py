@@ -153,12 +153,14 @@ def choose(
     Returns:
         rows of the worst, worst first, and rows of the median ones, none of them twice.
     """
+    if not len(oks):
+        return [], []
     order = [int(i) for i in np.argsort(oks, kind="stable")]
     telling = labelled >= 0.5 * np.median(labelled)
     order = [i for i in order if telling[i]] or order
     low = order[:worst]
     rest = order[len(low) :]
-    middle = float(np.median(oks[order])) if order else 0.0
+    middle = float(np.median(oks[order]))
     near = sorted(rest, key=lambda i: (abs(float(oks[i]) - middle), i))[:median]
     return low, sorted(near, key=lambda i: float(oks[i]))
 

@@ -11,6 +11,7 @@ picture that it was made from.
 from genloc.visualize.heat import draw_heatmaps, draw_map
 from genloc.visualize.marks import COLOURS
 from genloc.visualize.overlay import draw_box, draw_instances, draw_keypoints
+from genloc.visualize.scale import enlarged, zoomed
 from genloc.visualize.sheet import maps_figure, overlay_sheet, sheet, write_png
 
 __all__ = [
@@ -20,8 +21,10 @@ __all__ = [
     "draw_instances",
     "draw_keypoints",
     "draw_map",
+    "enlarged",
     "maps_figure",
     "overlay_sheet",
     "sheet",
     "write_png",
+    "zoomed",
 ]

@@ -14,6 +14,7 @@ from genloc.skeleton import Side, Skeleton
 from genloc.visualize.heat import draw_heatmaps, draw_map
 from genloc.visualize.marks import COLOURS, Colour, checked_picture, checked_rows, cross, font
 from genloc.visualize.overlay import draw_keypoints
+from genloc.visualize.scale import enlarged, fitted, zoomed
 
 PAPER, INK, FAINT = (250, 250, 248), (28, 30, 36), (122, 126, 136)
 WORDS: dict[Side, str] = {"left": "left", "right": "right", "centre": "middle"}
@@ -63,11 +64,11 @@ def sheet(
         if row_names:
             pen.text((margin, y), row_names[i], font=font(round(0.9 * line)), fill=INK)
         y += above
-        for j, picture in enumerate(row):
+        for j, given in enumerate(row):
             x = margin + j // group * (block + gap) + j % group * (tile + near)
-            fitted = _fit(checked_picture(picture), tile)
-            inset = ((tile - fitted.shape[1]) // 2, (tile - fitted.shape[0]) // 2)
-            paper.paste(Image.fromarray(fitted), (x + inset[0], y + inset[1]))
+            picture = fitted(checked_picture(given), tile)
+            inset = ((tile - picture.shape[1]) // 2, (tile - picture.shape[0]) // 2)
+            paper.paste(Image.fromarray(picture), (x + inset[0], y + inset[1]))
         for j, caption in enumerate(captions[i] if captions else ()):
             centre = margin + j * (block + gap) + block / 2
             words = _shorten(pen, caption, small, block)
@@ -122,15 +123,15 @@ def overlay_sheet(
     pictures: list[np.ndarray] = []
     words: list[str] = []
     for i, image in enumerate(images):
-        large, zoom = _enlarged(image, tile)
+        large, zoom = enlarged(image, 2 * tile)
         pictures.append(
             draw_keypoints(
                 large,
-                _zoomed(keypoints[i], zoom),
+                zoomed(keypoints[i], zoom),
                 skeleton=skeleton,
                 scores=None if scores is None else scores[i],
                 visible=None if visible is None else visible[i],
-                truth=None if truth is None else _zoomed(truth[i], zoom),
+                truth=None if truth is None else zoomed(truth[i], zoom),
                 flagged=None if flagged is None else flagged[i],
             )
         )
@@ -192,8 +193,8 @@ def maps_figure(
         chosen = [int(i) for i in spread]
     else:
         chosen = [skeleton.index(name) for name in keypoints]
-    large, zoom = _enlarged(image, tile)
-    marks = None if truth is None else _zoomed(checked_rows("truth", truth, (k, 3)), zoom)
+    large, zoom = enlarged(image, 2 * tile)
+    marks = None if truth is None else zoomed(checked_rows("truth", truth, (k, 3)), zoom)
     rows, captions = [], []
     for name, given in maps.items():
         if np.ndim(given) != 3 or len(given) != k:
@@ -248,25 +249,3 @@ def _shorten(pen: ImageDraw.ImageDraw, words: str, font: ImageFont.FreeTypeFont,
     while words and pen.textlength(words + "…", font) > width:
         words = words[:-1]
     return words.rstrip() + "…"
-
-
-def _fit(image: np.ndarray, side: int) -> np.ndarray:
-    """The picture scaled so that its longer side is `side` pixels."""
-    zoom = side / max(image.shape[:2])
-    size = (max(1, round(image.shape[1] * zoom)), max(1, round(image.shape[0] * zoom)))
-    if size == image.shape[1::-1]:
-        return image
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC)
-
-
-def _enlarged(image: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """The picture at twice a tile's size (marks come out smooth) and its zoom in x and y."""
-    large = _fit(checked_picture(image), 2 * side)
-    return large, np.array([large.shape[1] / image.shape[1], large.shape[0] / image.shape[0]])
-
-
-def _zoomed(points: np.ndarray, zoom: np.ndarray) -> np.ndarray:
-    """[K, 2 or 3] with x, y in the pixels of the zoomed picture (edges coincide, not centres)."""
-    points = np.array(points, np.float64)
-    points[:, :2] = (points[:, :2] + 0.5) * zoom - 0.5
-    return points

@@ -119,6 +119,19 @@ def test_a_corrected_error_is_one_no_more() -> None:
         corrected(preds, target, area, kinds, "good", SIGMAS)
 
 
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(KINDS[1:]))
+def test_correcting_never_lowers_the_similarity(seed: int, kind: str) -> None:
+    rng = np.random.default_rng(seed)
+    target = np.concatenate([rng.uniform(0, 60, (4, 3, 2)), np.full((4, 3, 1), 2.0)], axis=-1)
+    preds = target[..., :2] + rng.normal(0, 12, (4, 3, 2))
+    area = rng.uniform(400, 9000, 4)
+    kinds = error_kinds(preds, target, area, [1, 1, 1, 2], FLIP, SIGMAS)
+    fixed = corrected(preds, target, area, kinds, kind, SIGMAS)
+    gain = oks(fixed, target, area, SIGMAS) - oks(preds, target, area, SIGMAS)
+    assert (gain >= -1e-12).all()
+
+
 def test_shapes_that_do_not_fit_are_refused() -> None:
     target, area = two_animals()
     with pytest.raises(ValueError, match="have shapes"):
