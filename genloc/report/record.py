@@ -184,11 +184,18 @@ def _shown(arrays: Any) -> tuple[Shown, ...]:
     data = np.split(arrays["pictures"], ends[:-1]) if len(ends) else []
     maps = arrays["levels"].astype(np.float32) / 255 * arrays["peaks"][..., None, None]
     return tuple(
-        Shown(int(id_), cv2.imdecode(jpeg, cv2.IMREAD_COLOR)[..., ::-1], to_image, of)
+        Shown(int(id_), _decoded(jpeg), to_image, of)
         for id_, jpeg, to_image, of in zip(
             arrays["shown"], data, arrays["to_image"], maps, strict=True
         )
     )
+
+
+def _decoded(jpeg: np.ndarray) -> np.ndarray:
+    picture = cv2.imdecode(jpeg, cv2.IMREAD_COLOR)
+    if picture is None:
+        raise ValueError("a picture in it is damaged")
+    return picture[..., ::-1]
 
 
 def _jpeg(picture: np.ndarray) -> bytes:

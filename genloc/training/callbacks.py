@@ -110,10 +110,9 @@ class Pictures(Callback):
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
-        found: Keypoints = outputs["keypoints"] if self._chosen else None
-        for i, id_ in enumerate(batch["annotation_id"].tolist()):
+        for i, id_ in enumerate(batch["annotation_id"].tolist() if self._chosen else ()):
             if id_ in self._chosen:
-                self._tiles[id_] = _Tile.of(found, batch, i)
+                self._tiles[id_] = _Tile.of(outputs["keypoints"], batch, i)
 
     def on_test_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *_: Any

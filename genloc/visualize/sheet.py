@@ -157,13 +157,13 @@ def overlay_sheet(
 
 
 def maps_figure(
-    image: np.ndarray,
-    maps: Mapping[str, np.ndarray],
+    images: Sequence[np.ndarray],
+    maps: Mapping[str, Sequence[np.ndarray]],
     path: str | os.PathLike[str],
     *,
     skeleton: Skeleton,
     keypoints: Sequence[str] | None = None,
-    truth: np.ndarray | None = None,
+    truth: Sequence[np.ndarray] | None = None,
     title: str = "",
     tile: int = 224,
 ) -> np.ndarray:
@@ -172,12 +172,12 @@ def maps_figure(
     With CKHE's maps above ordinary cross-attention's this is the figure that the method stands on.
 
     Args:
-        image: uint8 [H, W, 3] RGB, the crop.
-        maps: name of a read-out -> [K, h, w].
+        images: N crops, uint8 [H, W, 3] RGB.
+        maps: name of a read-out -> N times [K, h, w]. Each picture has one row of each.
         path: the PNG to write.
         skeleton: of the K maps.
         keypoints: names of the columns; at most six, spread over the body, by default.
-        truth: [K, 3] x, y, v in crop pixels; a cross marks the labelled place.
+        truth: N times [K, 3] x, y, v in crop pixels; a cross marks the labelled place.
         title: line at the top.
         tile: side of a picture, pixels.
 
@@ -185,7 +185,7 @@ def maps_figure(
         The figure, uint8 RGB.
 
     Raises:
-        ValueError: no maps, an unknown keypoint, or maps that do not fit the skeleton.
+        ValueError: no maps, an unknown keypoint, or maps that do not fit skeleton and images.
     """
     k = skeleton.num_keypoints
     if keypoints is None:
@@ -193,28 +193,31 @@ def maps_figure(
         chosen = [int(i) for i in spread]
     else:
         chosen = [skeleton.index(name) for name in keypoints]
-    large, zoom = enlarged(image, 2 * tile)
-    marks = None if truth is None else zoomed(checked_rows("truth", truth, (k, 3)), zoom)
-    rows, captions = [], []
-    for name, given in maps.items():
-        if np.ndim(given) != 3 or len(given) != k:
-            raise ValueError(
-                f"maps[{name!r}] has shape {list(np.shape(given))}, expected [{k}, h, w]"
-            )
-        row = [large]
-        for i in chosen:
-            picture = draw_map(large, given[i])
-            if marks is not None and marks[i, 2] > 0:
-                cross(picture, marks[i, :2], (255, 255, 255), max(4.0, tile / 26))
-            row.append(picture)
-        rows.append(row)
-        captions.append(["", *(skeleton.keypoints[i].replace("_", " ") for i in chosen)])
+    for name, given in (*maps.items(), *((("truth", truth),) if truth is not None else ())):
+        if len(given) != len(images):
+            raise ValueError(f"{name} holds {len(given)}, expected one for each of {len(images)}")
+    rows, captions, names = [], [], []
+    for n, image in enumerate(images):
+        large, zoom = enlarged(image, 2 * tile)
+        marks = None if truth is None else zoomed(checked_rows("truth", truth[n], (k, 3)), zoom)
+        for name, of in maps.items():
+            if np.ndim(of[n]) != 3 or len(of[n]) != k:
+                raise ValueError(
+                    f"maps[{name!r}] has shape {list(np.shape(of[n]))}, expected [{k}, h, w]"
+                )
+            row = [large]
+            for i in chosen:
+                picture = draw_map(large, of[n][i])
+                if marks is not None and marks[i, 2] > 0:
+                    cross(picture, marks[i, :2], (255, 255, 255), max(4.0, tile / 26))
+                row.append(picture)
+            rows.append(row)
+            names.append(name)
+            captions.append(["", *(skeleton.keypoints[i].replace("_", " ") for i in chosen)])
     footer = "each map scaled to its own greatest value" + (
         "; cross: labelled" if truth is not None else ""
     )
-    made = sheet(
-        rows, captions=captions, row_names=list(maps), title=title, footer=footer, tile=tile
-    )
+    made = sheet(rows, captions=captions, row_names=names, title=title, footer=footer, tile=tile)
     write_png(path, made)
     return made
 

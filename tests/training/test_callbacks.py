@@ -55,9 +55,12 @@ def tested(world: World, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def arguments_of(world: World, folder: Path) -> list[str]:
-    more = ("--data.test.annotations", "annotations.json", "--data.root", str(folder))
-    more += ("--data.train", "null", "--ckpt_path", "none", "--model.decoding", "argmax")
-    return world.arguments("test", folder / "runs", *more, "--pictures.count", "3")
+    return world.arguments(
+        *("test", folder / "runs"),
+        *("--data.test.annotations", "annotations.json", "--data.root", str(folder)),
+        *("--data.train", "null", "--ckpt_path", "none", "--model.decoding", "argmax"),
+        *("--pictures.count", "3"),
+    )
 
 
 def test_the_sheet_shows_every_species(
