@@ -14,6 +14,7 @@ from pathlib import Path
 
 import genloc
 from genloc.cli.evaluate import run as evaluate
+from genloc.cli.report import run as report
 from genloc.cli.split import run as split
 from genloc.cli.train import fit, test, validate
 from genloc.cli.zoo import run as zoo
@@ -27,6 +28,7 @@ COMMANDS: dict[str, Command] = {
     "test": test,
     "evaluate": evaluate,
     "split": split,
+    "report": report,
     "zoo": zoo,
 }
 """Name -> what it does; the first line of its docstring is its help."""

@@ -1,18 +1,24 @@
-"""What a person sees of a run: the progress bar and pictures of heatmaps."""
+"""What a person sees of a run: the progress bar, pictures of heatmaps, and the maps for its report."""
 
 from __future__ import annotations
 
 import time
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
 import numpy as np
 import torch
+import torch.distributed
 from lightning.pytorch.callbacks import Callback, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
+from genloc.data.coco import Instance
 from genloc.keypoints import Keypoints
 from genloc.training.checkpoints import is_trial
 from genloc.training.logs import FOLDER as LOGS
@@ -69,57 +75,166 @@ class Progress(RichProgressBar):
 
 
 class Pictures(Callback):
-    """Crops with keypoints and heatmaps, the first of an evaluation set.
+    """Crops of an evaluation set with keypoints and heatmaps, spread over its species.
 
     While training they go to TensorBoard and `<run>/logs/overlays-val.png`; `genloc test` and `validate` write
     `<run>/overlays.png`.
 
     Args:
-        count: crops on a sheet; at most one batch is shown.
+        count: crops on a sheet. With several processes, those of them that the first one evaluates.
         every_n_epochs: how often while training; 0 for never.
     """
 
     def __init__(self, count: int = 8, every_n_epochs: int = 1) -> None:
         self.count = count
         self.every_n_epochs = every_n_epochs
+        self._chosen: list[int] = []
+        self._tiles: dict[int, _Tile] = {}
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self._choose(trainer, pl_module, "val")
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self._choose(trainer, pl_module, "test")
+
+    def _choose(self, trainer: pl.Trainer, pl_module: Any, name: str) -> None:
+        self._chosen, self._tiles = [], {}
+        due = trainer.state.fn != "fit" or (
+            self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0
+        )
+        if due and trainer.is_global_zero and not trainer.sanity_checking and not is_trial(trainer):
+            instances = pl_module.data.sources[name].instances[:: trainer.world_size]
+            self._chosen = spread_over_species(instances, self.count)
+            pl_module.heatmaps_of |= frozenset(self._chosen)
 
     def on_validation_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
-        if batch_idx or trainer.sanity_checking or is_trial(trainer):
-            return
-        if not self.count or not trainer.is_global_zero:
-            return
-        run = Path(trainer.default_root_dir)
-        if trainer.state.fn != "fit":
-            self._draw(outputs["keypoints"], batch, run / "overlays.png")
-        elif self.every_n_epochs and (trainer.current_epoch + 1) % self.every_n_epochs == 0:
-            picture = self._draw(outputs["keypoints"], batch, run / LOGS / "overlays-val.png")
-            for logger in trainer.loggers:
-                if isinstance(logger, TensorBoardLogger):
-                    logger.experiment.add_image(
-                        "val/heatmaps", picture, trainer.global_step, dataformats="HWC"
-                    )
+        for i, id_ in enumerate(batch["annotation_id"].tolist() if self._chosen else ()):
+            if id_ in self._chosen:
+                self._tiles[id_] = _Tile.of(outputs["keypoints"], batch, i)
 
     def on_test_batch_end(
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         self.on_validation_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
-    def _draw(self, found: Keypoints, batch: dict[str, Tensor], path: Path) -> np.ndarray:
-        """Write the sheet and return it, uint8 [H, W, 3]."""
-        n = self.count
-        image = ((batch["image"][:n].cpu() + 1) * 127.5).round().clamp(0, 255).byte()
-        truth = torch.cat([batch["points"], batch["visible"][..., None].float() * 2], dim=-1)
-        assert found.crops is not None
-        return overlay_sheet(
-            list(image.permute(0, 2, 3, 1).numpy()),
-            [_to_crop(*pair) for pair in zip(found.xy[:n], found.crops[:n], strict=True)],
-            None if found.heatmaps is None else list(found.heatmaps[:n]),
-            list(truth[:n].cpu().numpy()),
-            path,
-            skeleton=found.skeleton,
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self._draw(trainer, pl_module, "val")
+
+    def on_test_end(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self._draw(trainer, pl_module, "test")
+
+    def _draw(self, trainer: pl.Trainer, pl_module: Any, name: str) -> None:
+        tiles = [self._tiles[id_] for id_ in self._chosen if id_ in self._tiles]
+        if not tiles:
+            return
+        source = pl_module.data.sources[name]
+        fitting = trainer.state.fn == "fit"
+        run = Path(trainer.default_root_dir)
+        picture = overlay_sheet(
+            [tile.image for tile in tiles],
+            [tile.xy for tile in tiles],
+            [tile.maps for tile in tiles],
+            [tile.truth for tile in tiles],
+            run / LOGS / "overlays-val.png" if fitting else run / "overlays.png",
+            skeleton=source.skeleton,
+            captions=[source.species(tile.category_id) for tile in tiles],
         )
+        for logger in trainer.loggers if fitting else ():
+            if isinstance(logger, TensorBoardLogger):
+                logger.experiment.add_image(
+                    "val/heatmaps", picture, trainer.global_step, dataformats="HWC"
+                )
+        self._tiles = {}
+
+
+def spread_over_species(instances: Sequence[Instance], count: int) -> list[int]:
+    """Annotation ids of `count` instances: the first of as many species as there are, evenly spaced over
+    them, then their second ones, and so on. The same for the same set; fewer where there are fewer.
+    """
+    by_species: dict[int, list[int]] = {}
+    for instance in instances:
+        by_species.setdefault(instance.category_id, []).append(instance.annotation_id)
+    species = [by_species[i] for i in sorted(by_species)]
+    if count < len(species):
+        species = [species[i * len(species) // count] for i in range(count)]
+    rounds = zip_longest(*species)
+    return [id_ for each in rounds for id_ in each if id_ is not None][:count]
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """What is drawn of one crop, in crop pixels."""
+
+    image: np.ndarray
+    xy: np.ndarray
+    maps: np.ndarray
+    truth: np.ndarray
+    category_id: int
+
+    @classmethod
+    def of(cls, found: Keypoints, batch: dict[str, Tensor], i: int) -> _Tile:
+        assert found.crops is not None and found.heatmaps is not None
+        image = ((batch["image"][i].cpu() + 1) * 127.5).round().clamp(0, 255).byte()
+        truth = torch.cat([batch["points"][i], batch["visible"][i, :, None].float() * 2], dim=-1)
+        return cls(
+            image.permute(1, 2, 0).numpy(),
+            _to_crop(found.xy[i], found.crops[i]),
+            found.heatmaps[i].copy(),  # not the whole batch's
+            truth.cpu().numpy(),
+            int(batch["category_id"][i]),
+        )
+
+
+class Heatmaps(Callback):
+    """Keeps the heatmaps of every crop that `genloc test` or `validate` evaluates, packed, until it is
+    known which crops its report shows.
+    """
+
+    def __init__(self) -> None:
+        self._packed: dict[int, tuple[bytes, np.ndarray, tuple[int, ...]]] = {}
+
+    def on_test_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self._start(trainer, pl_module, "test")
+
+    def on_validation_start(self, trainer: pl.Trainer, pl_module: Any) -> None:
+        self._start(trainer, pl_module, "val")
+
+    def _start(self, trainer: pl.Trainer, pl_module: Any, name: str) -> None:
+        self._packed = {}
+        instances = pl_module.data.sources[name].instances
+        pl_module.heatmaps_of = frozenset(instance.annotation_id for instance in instances)
+
+    def on_test_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        found: Keypoints = outputs["keypoints"]
+        assert found.heatmaps is not None
+        for id_, maps in zip(batch["annotation_id"].tolist(), found.heatmaps, strict=True):
+            # 8 bits of each map's own peak; most cells are 0 and take no room
+            peaks = np.maximum(maps.max(axis=(1, 2)), 1e-30).astype(np.float32)
+            levels = np.rint(255 * np.clip(maps / peaks[:, None, None], 0, 1)).astype(np.uint8)
+            self._packed[id_] = (zlib.compress(levels.tobytes(), 1), peaks, maps.shape)
+
+    def on_validation_batch_end(
+        self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *_: Any
+    ) -> None:
+        self.on_test_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+
+    def of(self, annotation_ids: Sequence[int]) -> dict[int, np.ndarray]:
+        """Maps [K, h, w] by annotation id, from all processes; all must ask."""
+        mine = {i: self._packed[i] for i in annotation_ids if i in self._packed}
+        parts = [mine]
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            parts = [{} for _ in range(torch.distributed.get_world_size())]
+            torch.distributed.all_gather_object(parts, mine)
+        return {
+            i: np.frombuffer(zlib.decompress(data), np.uint8).reshape(shape)
+            * (peaks[:, None, None] / np.float32(255))
+            for part in parts
+            for i, (data, peaks, shape) in part.items()
+        }
 
 
 def _to_crop(xy: np.ndarray, to_image: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf.errors import OmegaConfBaseException
 
-from genloc.training.callbacks import Pictures, Progress
+from genloc.training.callbacks import Heatmaps, Pictures, Progress
 from genloc.training.checkpoints import FOLDER as CHECKPOINTS
 from genloc.training.checkpoints import Checkpoints, checkpoint_path, is_trial
 from genloc.training.data import KeypointData
@@ -21,13 +21,14 @@ from genloc.training.episode_outcome import write_episode_outcome
 from genloc.training.logs import FOLDER as LOGS
 from genloc.training.logs import run_loggers
 from genloc.training.module import KeypointModule
-from genloc.training.outcome import write_adapter, write_outcome
+from genloc.training.outcome import RECORD, write_adapter, write_outcome
+from genloc.training.record import crops_to_show, record_of
 from genloc.training.resume import read_checkpoint
 from genloc.training.scoring import Scoring
 
 WRITTEN = (
     *(CHECKPOINTS, LOGS, "adapter", "config.yaml", "metrics.json", "overlays.png"),
-    *("results-val.json", "results-test.json"),
+    *("results-val.json", "results-test.json", RECORD.format("val"), RECORD.format("test")),
 )
 """What `fit`, `validate` and `test` write into the folder of a run."""
 
@@ -145,6 +146,9 @@ class TrainingCLI(LightningCLI):
         callbacks = [*(callbacks if isinstance(callbacks, list) else [callbacks])]
         if given["enable_progress_bar"] is not False:
             callbacks.append(Progress())
+        self.heatmaps = Heatmaps()
+        if self.subcommand != "fit":
+            callbacks.append(self.heatmaps)
         step = None
         if self.checkpoint is not None:
             step = read_checkpoint(self.checkpoint)["position"]["global_step"]
@@ -193,8 +197,12 @@ class TrainingCLI(LightningCLI):
                     self.model, self.datamodule, self.run_folder, name, self.checkpoint, device
                 )
             return
-        records = self.model.scores.records()  # of all processes, so all must ask
+        # Both are of all processes, so all must ask.
+        records = self.model.scores.records()
+        maps = self.heatmaps.of(crops_to_show(self.datamodule, name, records))
         if self.trainer.is_global_zero and not is_trial(self.trainer):
+            record = record_of(self.datamodule, name, records, maps)
+            record.write(self.run_folder / RECORD.format(name))
             write_outcome(
                 self.model,
                 self.datamodule,

@@ -95,6 +95,8 @@ class KeypointModule(pl.LightningModule):
         self.seed = seed
         self.scores: Scores | EpisodeScores | None = None
         self.last_scores: dict[str, float] = {}
+        self.heatmaps_of: frozenset[int] = frozenset()
+        """Annotation ids for which evaluation hands on the heatmaps, for pictures."""
         self._configured = False
         self._window_loss: Tensor | None = None
         self._epoch_start = 0
@@ -257,12 +259,12 @@ class KeypointModule(pl.LightningModule):
         self.scores.reset()
 
     def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Keypoints]:
-        return {"keypoints": self._evaluate(batch, keep_heatmaps=batch_idx == 0)}
+        return {"keypoints": self._evaluate(batch)}
 
     def test_step(self, batch: dict[str, Tensor], batch_idx: int) -> dict[str, Keypoints]:
-        return {"keypoints": self._evaluate(batch, keep_heatmaps=batch_idx == 0)}
+        return {"keypoints": self._evaluate(batch)}
 
-    def _evaluate(self, batch: dict[str, Tensor], keep_heatmaps: bool) -> Keypoints:
+    def _evaluate(self, batch: dict[str, Tensor]) -> Keypoints:
         skeleton = self.data.skeleton
         flip = self.flip_test and self.trainer.state.fn != "fit"
         maps = heatmaps(
@@ -280,7 +282,7 @@ class KeypointModule(pl.LightningModule):
             skeleton=skeleton,
             decoding=self.decoding,
             score=getattr(self.model, "score", "mass"),
-            keep_heatmaps=keep_heatmaps,
+            keep_heatmaps=not self.heatmaps_of.isdisjoint(batch["annotation_id"].tolist()),
         )
         assert self.scores is not None
         self.scores.add(found, batch)

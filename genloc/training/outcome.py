@@ -27,6 +27,8 @@ from genloc.training.scoring import Scoring
 from genloc.training.sets import open_split
 
 METRICS = "metrics.json"
+RECORD = "record-{}.npz"
+"""Of each evaluated set, for `genloc report`."""
 
 
 def write_adapter(module: KeypointModule, data: KeypointData, run: Path) -> None:
@@ -153,7 +155,13 @@ def write_outcome(
     console.print(Table(f"{run}: {name}", rows, result.protocol, notes).rich())
     if folders:
         console.print(Table("Each folder", folders, result.protocol).rich())
-    for written in (path, run / f"results-{name}.json", run / "overlays.png", run / "adapter"):
+    for written in (
+        path,
+        run / f"results-{name}.json",
+        run / RECORD.format(name),
+        run / "overlays.png",
+        run / "adapter",
+    ):
         if written.exists():
             print(written)
 

@@ -11,8 +11,10 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from genloc.skeleton import Side, Skeleton
-from genloc.visualize.marks import COLOURS, Colour, checked_picture, checked_rows, cross
-from genloc.visualize.overlay import draw_heatmaps, draw_keypoints, draw_map
+from genloc.visualize.heat import draw_heatmaps, draw_map
+from genloc.visualize.marks import COLOURS, Colour, checked_picture, checked_rows, cross, font
+from genloc.visualize.overlay import draw_keypoints
+from genloc.visualize.scale import enlarged, fitted, zoomed
 
 PAPER, INK, FAINT = (250, 250, 248), (28, 30, 36), (122, 126, 136)
 WORDS: dict[Side, str] = {"left": "left", "right": "right", "centre": "middle"}
@@ -54,19 +56,19 @@ def sheet(
     height = 2 * margin + head + foot + len(rows) * (tile + above + below + gap) - gap
     paper = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(paper)
-    bold, small = _font(round(1.05 * line)), _font(round(0.78 * line))
+    bold, small = font(round(1.05 * line)), font(round(0.78 * line))
     pen.text((margin, margin), title, font=bold, fill=INK)
     _write_legend(pen, legend, right=width - margin, top=margin, line=line, font=small)
     y = margin + head
     for i, row in enumerate(rows):
         if row_names:
-            pen.text((margin, y), row_names[i], font=_font(round(0.9 * line)), fill=INK)
+            pen.text((margin, y), row_names[i], font=font(round(0.9 * line)), fill=INK)
         y += above
-        for j, picture in enumerate(row):
+        for j, given in enumerate(row):
             x = margin + j // group * (block + gap) + j % group * (tile + near)
-            fitted = _fit(checked_picture(picture), tile)
-            inset = ((tile - fitted.shape[1]) // 2, (tile - fitted.shape[0]) // 2)
-            paper.paste(Image.fromarray(fitted), (x + inset[0], y + inset[1]))
+            picture = fitted(checked_picture(given), tile)
+            inset = ((tile - picture.shape[1]) // 2, (tile - picture.shape[0]) // 2)
+            paper.paste(Image.fromarray(picture), (x + inset[0], y + inset[1]))
         for j, caption in enumerate(captions[i] if captions else ()):
             centre = margin + j * (block + gap) + block / 2
             words = _shorten(pen, caption, small, block)
@@ -86,6 +88,7 @@ def overlay_sheet(
     skeleton: Skeleton,
     scores: Sequence[np.ndarray] | None = None,
     visible: Sequence[np.ndarray] | None = None,
+    flagged: Sequence[np.ndarray] | None = None,
     captions: Sequence[str] | None = None,
     title: str = "",
     columns: int = 4,
@@ -100,7 +103,7 @@ def overlay_sheet(
         truth: N times [K, 3] x, y, v in crop pixels, or None.
         path: the PNG to write; its folder is made.
         skeleton: of all N.
-        scores, visible: N times [K]; see `draw_keypoints`.
+        scores, visible, flagged: N times [K]; see `draw_keypoints`.
         captions: N lines, such as the species and the share of keypoints found.
         title: line at the top.
         columns: crops in a row.
@@ -113,21 +116,23 @@ def overlay_sheet(
         ValueError: the sequences differ in length, or are empty.
     """
     for name, given in (("keypoints", keypoints), ("heatmaps", heatmaps), ("truth", truth),
-                        ("scores", scores), ("visible", visible), ("captions", captions)):  # fmt: skip
+                        ("scores", scores), ("visible", visible), ("flagged", flagged),
+                        ("captions", captions)):  # fmt: skip
         if given is not None and len(given) != len(images):
             raise ValueError(f"{name} holds {len(given)}, expected one for each of {len(images)}")
     pictures: list[np.ndarray] = []
     words: list[str] = []
     for i, image in enumerate(images):
-        large, zoom = _enlarged(image, tile)
+        large, zoom = enlarged(image, 2 * tile)
         pictures.append(
             draw_keypoints(
                 large,
-                _zoomed(keypoints[i], zoom),
+                zoomed(keypoints[i], zoom),
                 skeleton=skeleton,
                 scores=None if scores is None else scores[i],
                 visible=None if visible is None else visible[i],
-                truth=None if truth is None else _zoomed(truth[i], zoom),
+                truth=None if truth is None else zoomed(truth[i], zoom),
+                flagged=None if flagged is None else flagged[i],
             )
         )
         words.append(captions[i] if captions is not None else "")
@@ -152,13 +157,13 @@ def overlay_sheet(
 
 
 def maps_figure(
-    image: np.ndarray,
-    maps: Mapping[str, np.ndarray],
+    images: Sequence[np.ndarray],
+    maps: Mapping[str, Sequence[np.ndarray]],
     path: str | os.PathLike[str],
     *,
     skeleton: Skeleton,
     keypoints: Sequence[str] | None = None,
-    truth: np.ndarray | None = None,
+    truth: Sequence[np.ndarray] | None = None,
     title: str = "",
     tile: int = 224,
 ) -> np.ndarray:
@@ -167,12 +172,12 @@ def maps_figure(
     With CKHE's maps above ordinary cross-attention's this is the figure that the method stands on.
 
     Args:
-        image: uint8 [H, W, 3] RGB, the crop.
-        maps: name of a read-out -> [K, h, w].
+        images: N crops, uint8 [H, W, 3] RGB.
+        maps: name of a read-out -> N times [K, h, w]. Each picture has one row of each.
         path: the PNG to write.
         skeleton: of the K maps.
         keypoints: names of the columns; at most six, spread over the body, by default.
-        truth: [K, 3] x, y, v in crop pixels; a cross marks the labelled place.
+        truth: N times [K, 3] x, y, v in crop pixels; a cross marks the labelled place.
         title: line at the top.
         tile: side of a picture, pixels.
 
@@ -180,7 +185,7 @@ def maps_figure(
         The figure, uint8 RGB.
 
     Raises:
-        ValueError: no maps, an unknown keypoint, or maps that do not fit the skeleton.
+        ValueError: no maps, an unknown keypoint, or maps that do not fit skeleton and images.
     """
     k = skeleton.num_keypoints
     if keypoints is None:
@@ -188,28 +193,31 @@ def maps_figure(
         chosen = [int(i) for i in spread]
     else:
         chosen = [skeleton.index(name) for name in keypoints]
-    large, zoom = _enlarged(image, tile)
-    marks = None if truth is None else _zoomed(checked_rows("truth", truth, (k, 3)), zoom)
-    rows, captions = [], []
-    for name, given in maps.items():
-        if np.ndim(given) != 3 or len(given) != k:
-            raise ValueError(
-                f"maps[{name!r}] has shape {list(np.shape(given))}, expected [{k}, h, w]"
-            )
-        row = [large]
-        for i in chosen:
-            picture = draw_map(large, given[i])
-            if marks is not None and marks[i, 2] > 0:
-                cross(picture, marks[i, :2], (255, 255, 255), max(4.0, tile / 26))
-            row.append(picture)
-        rows.append(row)
-        captions.append(["", *(skeleton.keypoints[i].replace("_", " ") for i in chosen)])
+    for name, given in (*maps.items(), *((("truth", truth),) if truth is not None else ())):
+        if len(given) != len(images):
+            raise ValueError(f"{name} holds {len(given)}, expected one for each of {len(images)}")
+    rows, captions, names = [], [], []
+    for n, image in enumerate(images):
+        large, zoom = enlarged(image, 2 * tile)
+        marks = None if truth is None else zoomed(checked_rows("truth", truth[n], (k, 3)), zoom)
+        for name, of in maps.items():
+            if np.ndim(of[n]) != 3 or len(of[n]) != k:
+                raise ValueError(
+                    f"maps[{name!r}] has shape {list(np.shape(of[n]))}, expected [{k}, h, w]"
+                )
+            row = [large]
+            for i in chosen:
+                picture = draw_map(large, of[n][i])
+                if marks is not None and marks[i, 2] > 0:
+                    cross(picture, marks[i, :2], (255, 255, 255), max(4.0, tile / 26))
+                row.append(picture)
+            rows.append(row)
+            names.append(name)
+            captions.append(["", *(skeleton.keypoints[i].replace("_", " ") for i in chosen)])
     footer = "each map scaled to its own greatest value" + (
         "; cross: labelled" if truth is not None else ""
     )
-    made = sheet(
-        rows, captions=captions, row_names=list(maps), title=title, footer=footer, tile=tile
-    )
+    made = sheet(rows, captions=captions, row_names=names, title=title, footer=footer, tile=tile)
     write_png(path, made)
     return made
 
@@ -224,13 +232,6 @@ def write_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
     part = path.with_name(path.name + ".part")
     part.write_bytes(data.tobytes())
     part.replace(path)
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(size)
-    if not isinstance(font, ImageFont.FreeTypeFont):
-        raise RuntimeError("Pillow was built without FreeType, which captions are written with")
-    return font
 
 
 def _write_legend(pen: ImageDraw.ImageDraw, legend: Sequence[tuple[str, Colour]], *, right: int,
@@ -251,25 +252,3 @@ def _shorten(pen: ImageDraw.ImageDraw, words: str, font: ImageFont.FreeTypeFont,
     while words and pen.textlength(words + "…", font) > width:
         words = words[:-1]
     return words.rstrip() + "…"
-
-
-def _fit(image: np.ndarray, side: int) -> np.ndarray:
-    """The picture scaled so that its longer side is `side` pixels."""
-    zoom = side / max(image.shape[:2])
-    size = (max(1, round(image.shape[1] * zoom)), max(1, round(image.shape[0] * zoom)))
-    if size == image.shape[1::-1]:
-        return image
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA if zoom < 1 else cv2.INTER_CUBIC)
-
-
-def _enlarged(image: np.ndarray, side: int) -> tuple[np.ndarray, np.ndarray]:
-    """The picture at twice a tile's size (marks come out smooth) and its zoom in x and y."""
-    large = _fit(checked_picture(image), 2 * side)
-    return large, np.array([large.shape[1] / image.shape[1], large.shape[0] / image.shape[0]])
-
-
-def _zoomed(points: np.ndarray, zoom: np.ndarray) -> np.ndarray:
-    """[K, 2 or 3] with x, y in the pixels of the zoomed picture (edges coincide, not centres)."""
-    points = np.array(points, np.float64)
-    points[:, :2] = (points[:, :2] + 0.5) * zoom - 0.5
-    return points

@@ -112,20 +112,21 @@ def test_the_figure_has_a_row_for_each_read_out(tmp_path: Path) -> None:
     rng = np.random.default_rng(7)
     truth = np.column_stack([points(1)[0], np.full(K, 2)])
 
-    def figure(rows: int, keypoints: list[str] | None) -> np.ndarray:
-        maps = {f"read-out {i}": rng.random((K, 16, 16)) for i in range(rows)}
+    def figure(rows: int, keypoints: list[str] | None, pictures: int = 1) -> np.ndarray:
+        maps = {f"read-out {i}": [rng.random((K, 16, 16))] * pictures for i in range(rows)}
         return maps_figure(
-            crops(1)[0],
+            crops(pictures),
             maps,
             tmp_path / "maps.png",
             skeleton=AP10K,
             keypoints=keypoints,
-            truth=truth,
+            truth=[truth] * pictures,
             tile=64,
         )
 
     one, two = figure(1, ["nose"]), figure(2, ["nose"])
     assert two.shape[0] > one.shape[0] and two.shape[1] == one.shape[1]
+    np.testing.assert_equal(figure(1, ["nose"], pictures=2).shape, two.shape)
     assert figure(1, ["nose", "left_eye"]).shape[1] > one.shape[1]
     assert figure(1, None).shape[1] > one.shape[1]
     with pytest.raises(ValueError, match="no keypoint 'knee'"):
@@ -138,7 +139,9 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="rows holds no picture"):
         overlay_sheet([], [], None, None, tmp_path / "x.png", skeleton=AP10K)
     with pytest.raises(ValueError, match=r"maps\['CKHE'\] has shape \[3, 4, 4\]"):
-        maps_figure(crops(1)[0], {"CKHE": np.ones((3, 4, 4))}, tmp_path / "x.png", skeleton=AP10K)
+        maps_figure(crops(1), {"CKHE": [np.ones((3, 4, 4))]}, tmp_path / "x.png", skeleton=AP10K)
+    with pytest.raises(ValueError, match="CKHE holds 0, expected one for each of 1"):
+        maps_figure(crops(1), {"CKHE": []}, tmp_path / "x.png", skeleton=AP10K)
     assert list(tmp_path.iterdir()) == []
 
 
