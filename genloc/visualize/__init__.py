@@ -8,11 +8,16 @@ Coordinates follow the package: the centre of the top-left pixel is (0, 0), a he
 picture that it was made from.
 """
 
-from genloc.visualize.overlay import draw_heatmaps, draw_keypoints, draw_map
+from genloc.visualize.heat import draw_heatmaps, draw_map
+from genloc.visualize.marks import COLOURS
+from genloc.visualize.overlay import draw_box, draw_instances, draw_keypoints
 from genloc.visualize.sheet import maps_figure, overlay_sheet, sheet, write_png
 
 __all__ = [
+    "COLOURS",
+    "draw_box",
     "draw_heatmaps",
+    "draw_instances",
     "draw_keypoints",
     "draw_map",
     "maps_figure",

@@ -11,8 +11,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from genloc.skeleton import Side, Skeleton
-from genloc.visualize.marks import COLOURS, Colour, checked_picture, checked_rows, cross
-from genloc.visualize.overlay import draw_heatmaps, draw_keypoints, draw_map
+from genloc.visualize.heat import draw_heatmaps, draw_map
+from genloc.visualize.marks import COLOURS, Colour, checked_picture, checked_rows, cross, font
+from genloc.visualize.overlay import draw_keypoints
 
 PAPER, INK, FAINT = (250, 250, 248), (28, 30, 36), (122, 126, 136)
 WORDS: dict[Side, str] = {"left": "left", "right": "right", "centre": "middle"}
@@ -54,13 +55,13 @@ def sheet(
     height = 2 * margin + head + foot + len(rows) * (tile + above + below + gap) - gap
     paper = Image.new("RGB", (width, height), PAPER)
     pen = ImageDraw.Draw(paper)
-    bold, small = _font(round(1.05 * line)), _font(round(0.78 * line))
+    bold, small = font(round(1.05 * line)), font(round(0.78 * line))
     pen.text((margin, margin), title, font=bold, fill=INK)
     _write_legend(pen, legend, right=width - margin, top=margin, line=line, font=small)
     y = margin + head
     for i, row in enumerate(rows):
         if row_names:
-            pen.text((margin, y), row_names[i], font=_font(round(0.9 * line)), fill=INK)
+            pen.text((margin, y), row_names[i], font=font(round(0.9 * line)), fill=INK)
         y += above
         for j, picture in enumerate(row):
             x = margin + j // group * (block + gap) + j % group * (tile + near)
@@ -86,6 +87,7 @@ def overlay_sheet(
     skeleton: Skeleton,
     scores: Sequence[np.ndarray] | None = None,
     visible: Sequence[np.ndarray] | None = None,
+    flagged: Sequence[np.ndarray] | None = None,
     captions: Sequence[str] | None = None,
     title: str = "",
     columns: int = 4,
@@ -100,7 +102,7 @@ def overlay_sheet(
         truth: N times [K, 3] x, y, v in crop pixels, or None.
         path: the PNG to write; its folder is made.
         skeleton: of all N.
-        scores, visible: N times [K]; see `draw_keypoints`.
+        scores, visible, flagged: N times [K]; see `draw_keypoints`.
         captions: N lines, such as the species and the share of keypoints found.
         title: line at the top.
         columns: crops in a row.
@@ -113,7 +115,8 @@ def overlay_sheet(
         ValueError: the sequences differ in length, or are empty.
     """
     for name, given in (("keypoints", keypoints), ("heatmaps", heatmaps), ("truth", truth),
-                        ("scores", scores), ("visible", visible), ("captions", captions)):  # fmt: skip
+                        ("scores", scores), ("visible", visible), ("flagged", flagged),
+                        ("captions", captions)):  # fmt: skip
         if given is not None and len(given) != len(images):
             raise ValueError(f"{name} holds {len(given)}, expected one for each of {len(images)}")
     pictures: list[np.ndarray] = []
@@ -128,6 +131,7 @@ def overlay_sheet(
                 scores=None if scores is None else scores[i],
                 visible=None if visible is None else visible[i],
                 truth=None if truth is None else _zoomed(truth[i], zoom),
+                flagged=None if flagged is None else flagged[i],
             )
         )
         words.append(captions[i] if captions is not None else "")
@@ -224,13 +228,6 @@ def write_png(path: str | os.PathLike[str], image: np.ndarray) -> None:
     part = path.with_name(path.name + ".part")
     part.write_bytes(data.tobytes())
     part.replace(path)
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont:
-    font = ImageFont.load_default(size)
-    if not isinstance(font, ImageFont.FreeTypeFont):
-        raise RuntimeError("Pillow was built without FreeType, which captions are written with")
-    return font
 
 
 def _write_legend(pen: ImageDraw.ImageDraw, legend: Sequence[tuple[str, Colour]], *, right: int,
