@@ -72,7 +72,9 @@ def _results(outcome: Mapping[str, Any]) -> str:
         parts.append(f"On `{name}`, {kept['instances']} instances:\n")
         parts.append(f"| | this adapter | mean pose of {pose.get('of', 'the training set')} |")
         parts.append("|---|---:|---:|")
-        parts += [f"| {key} | {_percent(kept[key])} | {_percent(pose.get(key))} |" for key in numbers]
+        parts += [
+            f"| {key} | {_percent(kept[key])} | {_percent(pose.get(key))} |" for key in numbers
+        ]
         parts.append("")
         parts += [f"- {line}" for line in (*kept.get("protocol", ()), *kept.get("notes", ()))]
         parts.append("")

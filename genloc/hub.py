@@ -110,7 +110,9 @@ def push_to_hub(
     return f"{os.environ.get('HF_ENDPOINT', 'https://huggingface.co')}/{repo_id}"
 
 
-def _outcome(folder: Path, facts: dict[str, Any], given: str | Path | None) -> dict[str, Any] | None:
+def _outcome(
+    folder: Path, facts: dict[str, Any], given: str | Path | None
+) -> dict[str, Any] | None:
     """The run's numbers, where they were made with the weights of this adapter."""
     path = folder.absolute().parent / "metrics.json" if given is None else Path(given)
     if not path.is_file():

@@ -94,7 +94,9 @@ class Keypoints:
             ValueError: `image_index` is None.
         """
         if self.image_index is None:
-            raise ValueError("image_index is None: these keypoints do not say which picture is whose")
+            raise ValueError(
+                "image_index is None: these keypoints do not say which picture is whose"
+            )
         return self[self.image_index == index]
 
     @property

@@ -6,6 +6,7 @@ Letters: N boxes, K keypoints, C condition channels, S crop pixels, H, W picture
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from genloc.inference import Decoding, Localizer, heatmaps, latent_noise, locali
 from genloc.keypoints import Keypoints
 from genloc.models.prior import Prior
 from genloc.skeleton import Skeleton
+
 
 class KeypointPredictor:
     """A trained localizer for one's own pictures. Keeps nothing from call to call.
@@ -111,7 +113,9 @@ class KeypointPredictor:
         recipe = adapter.recipe
         lacking = [name for name in ("crop_size", "padding", "decoding") if name not in recipe]
         if lacking:
-            raise AdapterError(f"{folder}: its recipe lacks {lacking}, without which it cannot be used")
+            raise AdapterError(
+                f"{folder}: its recipe lacks {lacking}, without which it cannot be used"
+            )
         return cls(
             adapter.model,
             adapter.condition(),
@@ -124,6 +128,23 @@ class KeypointPredictor:
             device=device,
             seed=recipe.get("seed") or 0,
         )
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of everything that a result depends on besides the picture and its boxes: what learned,
+        the prior, the skeleton and how crops and maps are made; not of batch size and device."""
+        digest = hashlib.sha256()
+        facts = (self.crop_size, self.padding, self.decoding, self.seed, self.skeleton)
+        digest.update(repr(facts).encode())
+        if isinstance(prior := getattr(self.model, "prior", None), Prior):
+            digest.update(prior.fingerprint().rpartition("@")[2].encode())
+        learned = [] if self.condition is None else [self.condition]
+        if isinstance(self.model, torch.nn.Module):
+            named = self.model.named_parameters()
+            learned += [p for name, p in named if p.requires_grad or ".lora_" in name]
+        for tensor in learned:
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
 
     def looking_for(self, condition: Tensor, skeleton: Skeleton) -> KeypointPredictor:
         """The same model looking for something else: conditions made of words or of examples, say.
@@ -176,7 +197,7 @@ class KeypointPredictor:
             _for_each(name, [values] if one else values, len(pictures))
             for name, values in (("boxes", boxes), ("box_scores", box_scores))
         ]
-        names = ["images"] if one else [f"images[{i}]" for i in range(len(pictures))]
+        names = ["image"] if one else [f"images[{i}]" for i in range(len(pictures))]
         cut = (
             self.crops(picture, where, scores, name=name)
             for picture, where, scores, name in zip(pictures, *given, names, strict=True)
@@ -219,7 +240,9 @@ class KeypointPredictor:
             name=name,
         )
 
-    def locate(self, pictures: Iterable[Crops], *, keep_heatmaps: bool = False) -> Iterator[Keypoints]:
+    def locate(
+        self, pictures: Iterable[Crops], *, keep_heatmaps: bool = False
+    ) -> Iterator[Keypoints]:
         """The second half: the keypoints of each picture's crops, in order, as soon as they are known.
 
         Batches are filled across pictures, and no more than that is held.
@@ -237,7 +260,9 @@ class KeypointPredictor:
             counts.append(len(crops))
             fresh.append(crops)
             # A long row of pictures without boxes must not wait for a batch to fill.
-            while (n := sum(map(len, fresh))) >= self.batch_size or (n and len(counts) > 4 * self.batch_size):
+            while (n := sum(map(len, fresh))) >= self.batch_size or (
+                n and len(counts) > 4 * self.batch_size
+            ):
                 joined = Crops.join(fresh)
                 run(joined[: self.batch_size])
                 fresh = [joined[self.batch_size :]]
@@ -291,5 +316,7 @@ def _for_each(name: str, values: Any, n: int) -> list[Any]:
         return [None] * n
     values = list(values)
     if len(values) != n:
-        raise ValueError(f"{name} has {len(values)} entries for {n} pictures, expected one for each")
+        raise ValueError(
+            f"{name} has {len(values)} entries for {n} pictures, expected one for each"
+        )
     return values

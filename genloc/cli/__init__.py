@@ -14,6 +14,7 @@ from pathlib import Path
 
 import genloc
 from genloc.cli.evaluate import run as evaluate
+from genloc.cli.predict import run as predict
 from genloc.cli.train import fit, test, validate
 from genloc.cli.zoo import run as zoo
 
@@ -24,6 +25,7 @@ COMMANDS: dict[str, Command] = {
     "fit": fit,
     "validate": validate,
     "test": test,
+    "predict": predict,
     "evaluate": evaluate,
     "zoo": zoo,
 }

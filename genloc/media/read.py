@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
+import hashlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -60,6 +62,11 @@ class Pictures:
         """Name of a frame."""
         return self.files[index].relative_to(self.folder).as_posix()
 
+    def fingerprint(self) -> str:
+        """Names and sizes of the files, as a short hash."""
+        facts = [(self.name(i), file.stat().st_size) for i, file in enumerate(self.files)]
+        return f"{len(self)} pictures {_short_hash(facts)}"
+
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """The frames from `start` on; a file is opened by whoever asks for its pixels."""
         for index in range(start, len(self.files)):
@@ -98,6 +105,11 @@ class Video:
         """Name of a frame."""
         return f"{self.path.name}/{index:06d}"
 
+    def fingerprint(self) -> str:
+        """Name, size and frame times of the file, as a short hash."""
+        facts = [self.path.name, self.path.stat().st_size, self._times]
+        return f"{self.path.name} {_short_hash(facts)}"
+
     @property
     def rate(self) -> Fraction:
         """Frames per second, on average."""
@@ -106,6 +118,8 @@ class Video:
     def frames(self, start: int = 0) -> Iterator[Frame]:
         """The frames from `start` on, those that cannot be read as broken ones."""
         due = start
+        if start >= len(self):
+            return
         for index, rgb in self._decoded(start):
             if index < due or index >= len(self):
                 continue
@@ -118,7 +132,10 @@ class Video:
         return Frame(index, self.name(index), None, f"frame {index} of {self.path} is broken")
 
     def _open(self) -> Any:
-        import av
+        try:
+            import av
+        except ImportError as error:
+            raise ImportError(f"videos need PyAV: pip install 'genloc[video]' ({error})") from error
 
         try:
             container = av.open(str(self.path))
@@ -134,16 +151,16 @@ class Video:
     def _presentation_times(self) -> tuple[list[int], bool]:
         """Sorted times of all frames, from the packets alone (nothing is decoded), and whether they are
         times (else places in the file)."""
-        import av
-
         with self._open() as container:
+            import av
+
             stream = container.streams.video[0]
             self._rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
             times: list[int | None] = []
-            try:
-                times = [p.pts for p in container.demux(stream) if p.size]
-            except av.error.FFmpegError:  # cut off: what is there counts
-                pass
+            with contextlib.suppress(av.error.FFmpegError):  # cut off: what is there counts
+                for packet in container.demux(stream):
+                    if packet.size and not packet.is_discard:
+                        times.append(packet.pts)
         known = sorted({t for t in times if t is not None})
         if len(known) == len(times):
             return known, True
@@ -221,6 +238,10 @@ def find_media(spec: str | Path) -> Pictures | Video:
     fixed = re.split(r"[*?\[]", str(path))[0]
     folder = Path(fixed if fixed.endswith("/") else str(Path(fixed).parent))
     return Pictures(folder, sorted(files, key=_natural))
+
+
+def _short_hash(facts: Any) -> str:
+    return hashlib.sha256(repr(facts).encode()).hexdigest()[:16]
 
 
 def _natural(path: Path) -> list[tuple[int, int | str]]:

@@ -51,6 +51,18 @@ class VideoSegments:
             kept += count
         return kept
 
+    def last_frame(self) -> np.ndarray | None:
+        """The last frame of the last finished segment, as it was encoded."""
+        import av
+
+        segments = self._segments()
+        if not segments:
+            return None
+        with av.open(str(segments[-1])) as container:
+            for frame in container.decode(video=0):
+                last = frame
+        return last.to_ndarray(format="rgb24")
+
     def add(self, rgb: np.ndarray) -> None:
         """The next frame, uint8 [H, W, 3] RGB; an odd side gains a row or column, as H.264 asks."""
         import av

@@ -185,6 +185,7 @@ def csv_boxes(file: Path) -> FileBoxes:
     if not rows:
         raise ValueError(f"boxes: {file} has no row")
     by_frame = {
-        place: Found(np.array(r)[:, :4], np.array(r)[:, 4], [1] * len(r)) for place, r in rows.items()
+        place: Found(np.array(r)[:, :4], np.array(r)[:, 4], [1] * len(r))
+        for place, r in rows.items()
     }
     return FileBoxes(f"{file.name} {hashlib.sha256(data).hexdigest()[:16]}", by_frame)

@@ -47,7 +47,9 @@ class Detector:
                 device=device,
                 model_kwargs={"use_safetensors": True},
             )
-        except Exception as error:  # transformers, the hub's client and safetensors raise a dozen kinds
+        except (
+            Exception
+        ) as error:  # transformers, the hub's client and safetensors raise a dozen kinds
             reason = (str(error).splitlines() or [""])[0]
             raise ValueError(
                 f"detector: {source!r} cannot be loaded as a transformers object detector "
@@ -56,7 +58,9 @@ class Detector:
         known = set(self._pipeline.model.config.id2label.values())
         unknown = sorted(set(labels) - known)
         if unknown:
-            raise ValueError(f"labels: the detector does not know {unknown}; it knows {sorted(known)}")
+            raise ValueError(
+                f"labels: the detector does not know {unknown}; it knows {sorted(known)}"
+            )
 
     @property
     def facts(self) -> str:

@@ -14,7 +14,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from genloc.keypoints import Keypoints
+from genloc.skeleton import Skeleton
 
 Record = dict[str, Any]
 
@@ -47,7 +50,9 @@ class Journal:
     def add(self, record: Record) -> None:
         """Append a frame: from then on it outlives the process, from the next `flush` on the machine."""
         if record["index"] != self.count:
-            raise ValueError(f"frame {record['index']} after {self.count} frames: frames come in order")
+            raise ValueError(
+                f"frame {record['index']} after {self.count} frames: frames come in order"
+            )
         self._file.write(_line(record))
         self._file.flush()
         self.count += 1
@@ -77,7 +82,9 @@ class Journal:
                 kept = json.loads(head)
             except ValueError:
                 if head.endswith(b"\n"):
-                    raise ValueError(f"{self.path} is no journal of genloc predict: remove it") from None
+                    raise ValueError(
+                        f"{self.path} is no journal of genloc predict: remove it"
+                    ) from None
                 return False
             if not isinstance(kept, dict):
                 raise ValueError(f"{self.path} is no journal of genloc predict: remove it")
@@ -126,6 +133,20 @@ def as_instances(
         | ({} if annotations is None else {"annotation_id": int(annotations[i])})
         for i in range(len(found))
     ]
+
+
+def as_keypoints(record: Record, skeleton: Skeleton) -> Keypoints:
+    """The instances of a frame, without what a journal does not keep (heatmaps and crops)."""
+    instances = record["instances"]
+    points = np.array([one["keypoints"] for one in instances], np.float32)
+    points = points.reshape(len(instances), skeleton.num_keypoints, 3)
+    return Keypoints(
+        xy=points[..., :2],
+        scores=points[..., 2],
+        boxes=np.array([one["bbox"] for one in instances]).reshape(-1, 4),
+        box_scores=np.array([one["box_score"] for one in instances]),
+        skeleton=skeleton,
+    )
 
 
 def _line(values: dict[str, Any]) -> bytes:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import cv2
 import numpy as np
 
 from genloc.keypoints import Keypoints
 from genloc.media import Frame, Pictures, Video, VideoSegments
-from genloc.skeleton import Skeleton
-from genloc.visualize import draw_heatmaps, draw_keypoints
+from genloc.visualize import draw_instances
 
 
 class Overlays(Protocol):
@@ -88,7 +87,8 @@ class VideoOverlays:
         self._done = path.is_file()
         self._segments = None if self._done else VideoSegments(path, media.rate)
         self._start = len(media) if self._segments is None else self._segments.frames_kept
-        self._shown: np.ndarray | None = None
+        # What a broken frame right after the last finished segment shows.
+        self._shown = self._segments.last_frame() if self._segments and self._start else None
         self._waiting = 0  # broken frames before the first whole one
 
     def needs(self, index: int) -> bool:
@@ -116,53 +116,15 @@ class VideoOverlays:
             self._segments.drop()
 
 
-def draw(
-    rgb: np.ndarray,
-    record: dict[str, Any],
-    skeleton: Skeleton,
-    maps: Keypoints | None = None,
-    *,
-    crop_size: int = 0,
-) -> np.ndarray:
-    """A frame with its instances, over their maps where they are given.
+def draw(rgb: np.ndarray, found: Keypoints, *, crop_size: int | None = None) -> np.ndarray:
+    """A frame with its instances, their boxes and scores.
 
     Args:
         rgb: uint8 [H, W, 3].
-        record: the frame's, of the journal.
-        skeleton: of the keypoints.
-        maps: the same instances with `heatmaps` and `crops`, or None.
-        crop_size: S, the side of those crops in pixels.
+        found: the frame's instances.
+        crop_size: S; given, their maps (`found.heatmaps`) are laid over the frame.
     """
-    if maps is not None and maps.heatmaps is not None and len(maps):
-        laid = maps_in_picture(maps, rgb.shape[:2], crop_size)
-        rgb = draw_heatmaps(rgb, laid, skeleton=skeleton)
-    for one in record["instances"]:
-        points = np.array(one["keypoints"], np.float64)
-        # A score is the mass of a map, small in itself: the surest keypoint is drawn fully.
-        top = np.nanmax(points[:, 2], initial=0.0)
-        scores = points[:, 2] / top if top > 0 else None
-        rgb = draw_keypoints(rgb, points[:, :2], skeleton=skeleton, scores=scores)
-    return rgb
-
-
-def maps_in_picture(found: Keypoints, size: tuple[int, ...], crop_size: int) -> np.ndarray:
-    """[K, H, W]: each keypoint's maps of all instances where their crops lie; the greatest counts.
-
-    Args:
-        found: with `heatmaps` [N, K, h, w] and `crops`.
-        size: (H, W).
-        crop_size: S.
-    """
-    assert found.heatmaps is not None and found.crops is not None
-    height, width = size
-    laid = np.zeros((found.heatmaps.shape[1], height, width), np.float32)
-    for maps, affine in zip(found.heatmaps, found.crops, strict=True):
-        stride = crop_size / maps.shape[-1]
-        # Cell j has its centre at crop pixel (j + 0.5) stride - 0.5.
-        matrix = np.concatenate(
-            [affine[:, :2] * stride, affine[:, 2:] + affine[:, :2].sum(1, keepdims=True) * (stride - 1) / 2],
-            axis=1,
-        )
-        for k, one in enumerate(maps):
-            np.maximum(laid[k], cv2.warpAffine(one, matrix, (width, height)), out=laid[k])
-    return laid
+    if not len(found):
+        return rgb
+    words = [f"{score:.2f}" for score in found.instance_scores()]
+    return draw_instances(rgb, found, boxes=True, labels=words, crop_size=crop_size)

@@ -6,16 +6,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
 
 from genloc.data.crops import Crops
+from genloc.data.picture import Picture
 from genloc.keypoints import Keypoints
 from genloc.media import Frame, Pictures, Video
 from genloc.predictor import KeypointPredictor
 from genloc.streaming.boxes import BoxSource, Found
-from genloc.streaming.journal import Journal, Record, as_instances
+from genloc.streaming.journal import Journal, Record, as_instances, as_keypoints
 from genloc.streaming.overlays import Overlays, draw
 from genloc.streaming.tracking import Tracker
 
@@ -66,24 +64,23 @@ class MediaRun:
         frames: Iterator[Frame] | None = None
         for record in self.journal.records():
             index = record["index"]
-            if frames is None and (record["error"] or not self.overlays.needs(index)):
-                continue  # a broken first frame has no overlay and never will
+            if frames is None and not self.overlays.needs(index):
+                continue
             if frames is None:
                 frames = self.media.frames(index)
             frame = next(frames)
             if self.overlays.needs(index):
-                maps = self._maps_again(frame, record) if self.heatmaps else None
-                self._draw(frame, record, maps)
+                found = as_keypoints(record, self.predictor.skeleton)
+                if self.heatmaps and len(found) and frame.picture is not None:
+                    found = self._again(frame.picture, found, record)
+                self._draw(frame, found)
             self.progress(index + 1)
 
-    def _maps_again(self, frame: Frame, record: Record) -> Keypoints | None:
-        """The maps of a finished frame, which are too large to be kept."""
-        boxes = np.array([one["bbox"] for one in record["instances"]])
-        if frame.picture is None or not len(boxes):
-            return None
+    def _again(self, picture: Picture, found: Keypoints, record: Record) -> Keypoints:
+        """A finished frame with its maps, which are too large to be kept."""
         ids = [one.get("annotation_id", 0) for one in record["instances"]]
-        crops = self.predictor.crops(frame.picture, boxes, ids=ids, name=frame.name)
-        return Keypoints.concatenate(list(self.predictor.locate([crops], keep_heatmaps=True)))
+        crops = self.predictor.crops(picture, found.boxes, found.box_scores, ids=ids)
+        return next(self.predictor.locate([crops], keep_heatmaps=True))
 
     def _go_on(self) -> None:
         """Predict the frames after the journal's last one."""
@@ -102,7 +99,11 @@ class MediaRun:
         for found in results:
             frame, boxes = waiting.popleft()
             categories = [] if boxes is None else list(boxes.category_ids)
-            annotations = None if boxes is None or boxes.annotation_ids is None else list(boxes.annotation_ids)
+            annotations = (
+                None
+                if boxes is None or boxes.annotation_ids is None
+                else list(boxes.annotation_ids)
+            )
             record: Record = {
                 "index": frame.index,
                 "name": frame.name,
@@ -119,7 +120,7 @@ class MediaRun:
                 self.journal.flush()
                 saved = time.monotonic()
             if self.overlays is not None and self.overlays.needs(frame.index):
-                self._draw(frame, record, found if self.heatmaps else None)
+                self._draw(frame, found)
             self.progress(frame.index + 1)
 
     def _cut(self, waiting: deque[tuple[Frame, Found | None]]) -> Iterator[Crops]:
@@ -131,29 +132,34 @@ class MediaRun:
                 try:
                     boxes = self.boxes.find(frame).inside(frame.picture.size)
                     crops = self.predictor.crops(
-                        frame.picture, boxes.boxes, boxes.scores, ids=boxes.annotation_ids, name=frame.name
+                        frame.picture,
+                        boxes.boxes,
+                        boxes.scores,
+                        ids=boxes.annotation_ids,
+                        name=frame.name,
                     )
                     for note in boxes.notes:
                         self.report(f"{frame.name}: {note}")
                 except OSError as error:
-                    boxes, crops = None, nothing
+                    boxes = None
                     frame = Frame(frame.index, frame.name, None, str(error))
             if frame.error is not None:
                 self.report(frame.error)
             waiting.append((frame, boxes))
             yield crops
 
-    def _draw(self, frame: Frame, record: dict[str, Any], maps: Keypoints | None) -> None:
+    def _draw(self, frame: Frame, found: Keypoints) -> None:
         assert self.overlays is not None
         if frame.picture is None:
             self.overlays.add(frame, None)
             return
         try:
             rgb = frame.picture.rgb()
-        except OSError as error:  # nothing was looked for in it, or only now it turns out to be damaged
+        except (
+            OSError
+        ) as error:  # nothing was looked for in it, or only now it turns out to be damaged
             self.report(str(error))
             self.overlays.add(frame, None)
             return
-        size = self.predictor.crop_size
-        skeleton = self.predictor.skeleton
-        self.overlays.add(frame, draw(rgb, record, skeleton, maps, crop_size=size))
+        size = self.predictor.crop_size if self.heatmaps else None
+        self.overlays.add(frame, draw(rgb, found, crop_size=size))
