@@ -11,6 +11,7 @@ import numpy as np
 
 from genloc.keypoints import Keypoints
 from genloc.media import Frame, Pictures, Video, VideoSegments
+from genloc.media.write import SEGMENT
 from genloc.visualize import draw_instances
 
 
@@ -80,12 +81,13 @@ class VideoOverlays:
     Args:
         media: the input, a video.
         path: the mp4.
+        segment: frames that an interruption may cost; see `VideoSegments`.
     """
 
-    def __init__(self, media: Video, path: Path) -> None:
+    def __init__(self, media: Video, path: Path, *, segment: int = SEGMENT) -> None:
         self.path = path
         self._done = path.is_file()
-        self._segments = None if self._done else VideoSegments(path, media.rate)
+        self._segments = None if self._done else VideoSegments(path, media.rate, segment=segment)
         self._start = len(media) if self._segments is None else self._segments.frames_kept
         # What a broken frame right after the last finished segment shows.
         self._shown = self._segments.last_frame() if self._segments and self._start else None
