@@ -104,11 +104,11 @@ def run(arguments: Sequence[str]) -> int:
     journal = Journal(out / JOURNAL, _facts(given, media, predictor, boxes))
     try:
         _stream(given, media, predictor, boxes, journal, overlays := _overlays(given, media, out))
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print(
             f"stopped: {journal.count} of {len(media)} frames are in {journal.path}; the same command goes on"
         )
-        return 130
+        return 143 if stopped.args else 130  # as a shell reports SIGTERM and Ctrl-C
 
     from genloc.media import Video
     from genloc.streaming.tables import write_coco, write_deeplabcut
@@ -218,7 +218,7 @@ def _stream(
     from genloc.streaming.run import MediaRun
 
     def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise KeyboardInterrupt("SIGTERM")
 
     columns = (
         TextColumn("{task.description}"),
