@@ -118,7 +118,7 @@ def test_without_an_adapter_it_says_so(capsys: pytest.CaptureFixture[str]) -> No
 def test_sigterm_stops_with_a_word_and_the_same_command_goes_on(
     adapter: Path, tmp_path: Path, repository: Path
 ) -> None:
-    clip = write_clip(tmp_path / "mouse.mp4", 400)
+    clip = write_clip(tmp_path / "mouse.mp4", 150)
     out = tmp_path / "out"
     command = ["predict", str(clip), "--adapter", str(adapter), "--out", str(out), "--track"]
     child = subprocess.Popen(
@@ -136,11 +136,11 @@ def test_sigterm_stops_with_a_word_and_the_same_command_goes_on(
     child.send_signal(signal.SIGTERM)
     said, _ = child.communicate(timeout=120)
     assert child.returncode == 143
-    assert "of 400 frames are in" in said
+    assert "of 150 frames are in" in said
     kept = journal.read_bytes()
-    assert 3 < kept.count(b"\n") < 401
+    assert 3 < kept.count(b"\n") < 151
     assert not (out / "results.json").exists()
     assert not list((out / "mouse_labelled.mp4.parts").glob("*.part"))
     assert main([*command, "--overlays", "none"]) == 0
     assert journal.read_bytes().startswith(kept)
-    assert len(json.loads((out / "results.json").read_text())) == 400
+    assert len(json.loads((out / "results.json").read_text())) == 150
