@@ -79,11 +79,16 @@ def export_onnx(predictor: KeypointPredictor, path: str | Path) -> Path:
     # diffusers treats 64 crops and more in another way (the same result): the free axis stops there for
     # torch's check, not for the file.
     batch = torch.export.Dim("batch", min=1, max=63)
-    program = torch.onnx.export(
+    # In two steps: given a module, torch.onnx lets it fix the batch without a word.
+    graph = torch.export.export(
         CropLocalizer(predictor).eval(),
         (image,),
-        dynamo=True,
         dynamic_shapes={"image": {0: batch}},
+        strict=False,
+    )
+    program = torch.onnx.export(
+        graph,
+        dynamo=True,
         input_names=["image"],
         output_names=["xy", "scores", "maps"],
         opset_version=OPSET,

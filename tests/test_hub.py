@@ -112,7 +112,7 @@ def test_numbers_of_other_weights_stay_out_of_the_card(
     assert "| val/AP | 0.25 |" in card
     assert "license: apache-2.0" in card
     with pytest.raises(
-        ValueError, match="no numbers in .* were made with the weights after step 4"
+        ValueError, match=r"no numbers in .* were made with the weights after step 4"
     ):
         push_to_hub(
             folder, "me/mouse", base_model="tiny", outcome=tmp_path / "run" / "metrics.json"
@@ -137,7 +137,7 @@ def test_what_others_could_not_use_is_not_pushed(made: Path, hub: Path, tmp_path
 def test_where_it_looked_is_said(hub: Path, tmp_path: Path) -> None:
     assert fetch_adapter(tmp_path) == tmp_path
     with pytest.raises(
-        FileNotFoundError, match="no adapter 'me/none'.*LocalEntryNotFoundError: no me/none$"
+        FileNotFoundError, match=r"no adapter 'me/none'.*LocalEntryNotFoundError: no me/none$"
     ):
         fetch_adapter("me/none")
     for name in ("runs/a/adapter", "nothing", tmp_path / "none"):
