@@ -18,7 +18,6 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import torch
@@ -28,11 +27,11 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from genloc import __version__
+from genloc.card import model_card
 from genloc.conditions import saved
 from genloc.models.genloc import GenLoc
 from genloc.models.lora import ADAPTER, LoRA, lora_parameters, lora_targets
 from genloc.models.prior import Prior
-from genloc.models.weights import ASSETS
 from genloc.skeleton import Skeleton
 
 FORMAT = 1
@@ -109,10 +108,10 @@ def save_adapter(
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
     facts = _plain(facts)
-    files[CARD_FILE] = _card(facts).encode()
+    files[CARD_FILE] = model_card(facts).encode()
     files[FACTS_FILE] = yaml.safe_dump(facts, sort_keys=False, allow_unicode=True).encode()
     folder = Path(folder)
-    _write_all(folder, files)
+    write_whole(folder, files)
     if not lora:  # an adapter of conditions alone over an older one: its LoRA must not stay
         (folder / LORA_FILE).unlink(missing_ok=True)
     return folder
@@ -130,7 +129,7 @@ def load_adapter(folder: str | Path, prior: Prior | str | None = None) -> Adapte
             too many, of another shape or not finite, another prior or a broken skeleton.
     """
     folder = Path(folder)
-    facts = _read_facts(folder)
+    facts = read_facts(folder)
     skeleton = _checked(folder, "skeleton", lambda: _skeleton(facts["skeleton"]))
     switches = dict(_checked(folder, "model", lambda: {n: facts["model"][n] for n in SWITCHES}))
     lora = facts["model"].get("lora")
@@ -178,7 +177,13 @@ def _cpu(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", torch.float32).contiguous()
 
 
-def _read_facts(folder: Path) -> dict[str, Any]:
+def read_facts(folder: Path) -> dict[str, Any]:
+    """The content of an adapter's `genloc.yaml`, with all its parts.
+
+    Raises:
+        FileNotFoundError: no adapter there.
+        AdapterError: it is not whole.
+    """
     file = folder / FACTS_FILE
     if not file.is_file():
         raise FileNotFoundError(
@@ -279,38 +284,8 @@ def _plain(facts: dict[str, Any]) -> dict[str, Any]:
     return json.loads(json.dumps(facts, default=default))
 
 
-def _card(facts: dict[str, Any]) -> str:
-    """The model card: front matter as the hub reads it, results with their protocol, how to use it."""
-    source, names = facts["prior"]["source"], facts["skeleton"]["keypoints"]
-    head = {"library_name": "genloc", "tags": ["keypoint-detection", "lora", "diffusers"]}
-    if source.count("/") == 1 and not source.startswith((".", "~", "/")):
-        head["base_model"] = source
-    note = " The tiny prior knows only GenLoc's built-in zoo of drawn animals."
-    words = {
-        "head": yaml.safe_dump(head, sort_keys=False),
-        "skeleton": facts["skeleton"]["name"],
-        "names": ", ".join(names),
-        "note": note if source == "tiny" else "",
-        "version": facts["genloc"],
-    }
-    for part in ("metrics", "recipe", "model"):
-        words[part] = "\n".join(f"| {name} | {value} |" for name, value in _rows(facts[part]))
-    card = Template((ASSETS / "adapter_card.md").read_text(encoding="utf-8"))
-    return card.substitute(facts["prior"], count=len(names), **words)
-
-
-def _rows(values: Mapping[str, Any], start: str = "") -> list[tuple[str, str]]:
-    rows = []
-    for name, value in values.items():
-        if isinstance(value, Mapping):
-            rows += _rows(value, f"{start}{name} / ")
-        else:
-            text = f"{value:.4g}" if isinstance(value, float) else str(value)
-            rows.append((f"{start}{name}", text.replace("|", "\\|").replace("\n", " ")))
-    return rows
-
-
-def _write_all(folder: Path, files: dict[str, bytes]) -> None:
+def write_whole(folder: Path, files: dict[str, bytes]) -> None:
+    """Write files beside their places and move them there, in order, when all are whole."""
     folder.mkdir(parents=True, exist_ok=True)
     beside = {name: folder / f".{name}.{os.getpid()}.tmp" for name in files}
     try:

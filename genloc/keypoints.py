@@ -6,13 +6,18 @@ top-left pixel.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from genloc.skeleton import Skeleton
+
+if TYPE_CHECKING:
+    import pandas
+    import supervision
 
 
 @dataclass
@@ -27,6 +32,7 @@ class Keypoints:
         skeleton: what the K rows are.
         heatmaps: float32 [N, K, h, w] in crop cells, or None.
         crops: float64 [N, 2, 3], affine from crop pixels to image pixels, or None.
+        image_index: int64 [N], which of the pictures given together each instance is in, or None.
 
     Raises:
         ValueError: a shape does not fit the others.
@@ -39,6 +45,7 @@ class Keypoints:
     skeleton: Skeleton
     heatmaps: np.ndarray | None = None
     crops: np.ndarray | None = None
+    image_index: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         self.xy = np.asarray(self.xy, np.float32)
@@ -55,6 +62,9 @@ class Keypoints:
         if self.crops is not None:
             self.crops = np.asarray(self.crops, np.float64)
             expected["crops"] = (n, 2, 3)
+        if self.image_index is not None:
+            self.image_index = np.asarray(self.image_index, np.int64)
+            expected["image_index"] = (n,)
         if self.heatmaps is not None:
             expected["heatmaps"] = (n, k, *np.shape(self.heatmaps)[2:4])
         for name, shape in expected.items():
@@ -67,6 +77,27 @@ class Keypoints:
 
     def __len__(self) -> int:
         return len(self.xy)
+
+    def __getitem__(self, which: slice | Sequence[int] | np.ndarray) -> Keypoints:
+        """Some of the instances: a slice, indices, or booleans [N]."""
+        index = which if isinstance(which, slice) else np.asarray(which)
+        if isinstance(index, np.ndarray) and index.size == 0:
+            index = index.astype(np.int64)
+        given = {name: getattr(self, name) for name in _ROWS}
+        rows = {name: None if rows is None else rows[index] for name, rows in given.items()}
+        return Keypoints(skeleton=self.skeleton, **rows)  # type: ignore[arg-type]
+
+    def of_image(self, index: int) -> Keypoints:
+        """The instances in one of the pictures that were given together.
+
+        Raises:
+            ValueError: `image_index` is None.
+        """
+        if self.image_index is None:
+            raise ValueError(
+                "image_index is None: these keypoints do not say which picture is whose"
+            )
+        return self[self.image_index == index]
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -114,7 +145,7 @@ class Keypoints:
 
     @classmethod
     def concatenate(cls, parts: Sequence[Keypoints]) -> Keypoints:
-        """The instances of all parts, in order. `heatmaps` and `crops` are kept if all have them.
+        """The instances of all parts, in order. What may be None is kept if all have it.
 
         Raises:
             ValueError: no parts, or different skeletons.
@@ -126,16 +157,55 @@ class Keypoints:
                 f"parts have different skeletons: {sorted({p.skeleton.name for p in parts})}"
             )
 
-        def joined(name: str) -> np.ndarray | None:
+        def joined(name: str) -> Any:
             values = [getattr(p, name) for p in parts]
             return None if any(v is None for v in values) else np.concatenate(values)
 
-        return cls(
-            xy=np.concatenate([p.xy for p in parts]),
-            scores=np.concatenate([p.scores for p in parts]),
-            boxes=np.concatenate([p.boxes for p in parts]),
-            box_scores=np.concatenate([p.box_scores for p in parts]),
-            skeleton=parts[0].skeleton,
-            heatmaps=joined("heatmaps"),
-            crops=joined("crops"),
+        return cls(skeleton=parts[0].skeleton, **{name: joined(name) for name in _ROWS})
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """One row for each keypoint of each instance: image, instance, keypoint, x, y, score.
+
+        `instance` counts from 0 within its image. Needs pandas.
+        """
+        pandas = _optional("pandas")
+        n, k = len(self), self.skeleton.num_keypoints
+        image = np.zeros(n, np.int64) if self.image_index is None else self.image_index
+        instance = [int((image[:i] == image[i]).sum()) for i in range(n)]
+        return pandas.DataFrame(
+            {
+                "image": np.repeat(image, k),
+                "instance": np.repeat(np.array(instance, np.int64), k),
+                "keypoint": list(self.names) * n,
+                "x": self.xy[..., 0].ravel(),
+                "y": self.xy[..., 1].ravel(),
+                "score": self.scores.ravel(),
+            }
         )
+
+    def to_supervision(self) -> supervision.KeyPoints:
+        """The same as `supervision.KeyPoints`; its class is 0, its data holds boxes and images.
+
+        Needs supervision. Edges for its `EdgeAnnotator`, which counts from 1:
+        `[(a + 1, b + 1) for a, b in keypoints.skeleton.edges]`.
+        """
+        data: dict[str, Any] = {"xywh": self.boxes}
+        if self.image_index is not None:
+            data["image_index"] = self.image_index
+        return _optional("supervision").KeyPoints(
+            xy=self.xy,
+            keypoint_confidence=self.scores,
+            detection_confidence=self.instance_scores(),
+            class_id=np.zeros(len(self), int),
+            data=data,
+        )
+
+
+_ROWS = ("xy", "scores", "boxes", "box_scores", "heatmaps", "crops", "image_index")
+
+
+def _optional(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise ImportError(f"this needs {name}: pip install {name} ({error})") from error

@@ -13,8 +13,8 @@ import pytest
 SKELETON = {"skeleton"}
 DATA = {"skeleton", "keypoints", "data"}
 INFERENCE = {"inference", "models", "conditions", "codecs", "data", "keypoints", "skeleton", "ops"}
-ADAPTER = {"adapter", "models", "conditions", "skeleton", "ops"}
-PREDICTOR = {"predictor", "media"} | INFERENCE | ADAPTER | DATA
+ADAPTER = {"adapter", "card", "models", "conditions", "skeleton", "ops"}
+PREDICTOR = {"predictor", "media", "hub"} | INFERENCE | ADAPTER | DATA
 REPORT = {"report", "visualize", "metrics"} | DATA
 TRAINING = {"training", "labels", "losses", "splits"} | INFERENCE | ADAPTER | REPORT
 
@@ -35,7 +35,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "media": DATA,
     "inference": INFERENCE - {"ops"},
     "adapter": ADAPTER - {"ops"},
+    "card": set(),
+    "hub": {"adapter", "card"},
     "predictor": PREDICTOR,
+    "streaming": PREDICTOR | {"visualize"},
+    "export": PREDICTOR,
     "report": REPORT,
     "training": TRAINING,
     "language": PREDICTOR,
@@ -186,7 +190,9 @@ def test_what_handles_files_and_pictures_needs_no_torch(module: str) -> None:
     assert "torch" not in loaded_after(f"import {module}")
 
 
-@pytest.mark.parametrize("module", ["genloc.inference", "genloc.models.genloc", "genloc.adapter"])
+@pytest.mark.parametrize(
+    "module", ["genloc.inference", "genloc.models.genloc", "genloc.adapter", "genloc.predictor"]
+)
 def test_the_model_comes_without_lightning(module: str) -> None:
     assert "lightning" not in loaded_after(f"import {module}")
 

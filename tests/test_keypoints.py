@@ -67,3 +67,64 @@ def test_concatenate_refuses_nothing_and_strangers() -> None:
 def test_shapes_that_do_not_fit_are_named(name: str, shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match=f"{name} has shape"):
         some(3, **{name: np.zeros(shape)})
+
+
+def several() -> Keypoints:
+    rng = np.random.default_rng(0)
+    return Keypoints(
+        xy=rng.random((3, 17, 2)),
+        scores=rng.random((3, 17)),
+        boxes=rng.random((3, 4)),
+        box_scores=np.ones(3),
+        skeleton=AP10K,
+        image_index=np.array([0, 2, 2]),
+    )
+
+
+def test_instances_are_taken_by_index_by_mask_and_by_picture() -> None:
+    found = several()
+    assert len(found.of_image(1)) == 0
+    np.testing.assert_array_equal(found.of_image(2).xy, found.xy[1:])
+    np.testing.assert_array_equal(found[[2, 0]].scores, found.scores[[2, 0]])
+    np.testing.assert_array_equal(found[:1].boxes, found.boxes[:1])
+    assert len(found[[]]) == 0
+    joined = Keypoints.concatenate([found[:1], found[1:]])
+    assert joined.image_index is not None
+    assert joined.image_index.tolist() == [0, 2, 2]
+    found.image_index = None
+    with pytest.raises(ValueError, match="image_index is None"):
+        found.of_image(0)
+
+
+def test_pandas_has_a_row_for_each_keypoint() -> None:
+    pytest.importorskip("pandas")
+    found = several()
+    table = found.to_pandas()
+    assert list(table.columns) == ["image", "instance", "keypoint", "x", "y", "score"]
+    assert len(table) == 3 * 17
+    row = table[(table.image == 2) & (table.instance == 1) & (table.keypoint == "nose")]
+    assert row.x.item() == found.xy[2, 2, 0]
+    assert row.score.item() == found.scores[2, 2]
+    assert found[[]].to_pandas().empty
+
+
+def test_supervision_takes_it_and_draws_it() -> None:
+    supervision = pytest.importorskip("supervision")
+    found = several()
+    found.xy = found.xy * 90
+    points = found.to_supervision()
+    assert len(points) == 3
+    np.testing.assert_array_equal(points.xy, found.xy)
+    np.testing.assert_array_equal(points.keypoint_confidence, found.scores)
+    np.testing.assert_array_equal(points[points.data["image_index"] == 2].xy, found.xy[1:])
+    scene = np.zeros((100, 100, 3), np.uint8)
+    edges = [(a + 1, b + 1) for a, b in found.skeleton.edges]
+    assert supervision.EdgeAnnotator(edges=edges).annotate(scene, points).any()
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import sys
+
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match="pip install pandas"):
+        several().to_pandas()

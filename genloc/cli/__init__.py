@@ -14,6 +14,7 @@ from pathlib import Path
 
 import genloc
 from genloc.cli.evaluate import run as evaluate
+from genloc.cli.predict import run as predict
 from genloc.cli.report import run as report
 from genloc.cli.split import run as split
 from genloc.cli.train import fit, test, validate
@@ -26,6 +27,7 @@ COMMANDS: dict[str, Command] = {
     "fit": fit,
     "validate": validate,
     "test": test,
+    "predict": predict,
     "evaluate": evaluate,
     "split": split,
     "report": report,

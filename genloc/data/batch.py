@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, get_worker_info
 
 from genloc.data.coco import CocoKeypoints
-from genloc.data.image import REDUCTIONS, read_image
+from genloc.data.picture import FilePicture
 from genloc.data.transforms import Augmentation, square_crop
 
 
@@ -114,9 +114,7 @@ class KeypointDataset(Dataset[KeypointBatch]):
             crop, colour = self.augmentation.draw(
                 instance, skeleton, self.crop_size, self.padding, rng
             )
-        reduction = max(r for r in REDUCTIONS if r == 1 or r * crop.scale <= 1)
-        rgb = read_image(instance.file, size=instance.image_size, reduction=reduction)
-        pixels = crop.image(rgb, reduction=reduction)
+        pixels = FilePicture(instance.file, instance.image_size).crop(crop)
         if colour is not None:
             pixels = colour(pixels)
 
@@ -127,7 +125,7 @@ class KeypointDataset(Dataset[KeypointBatch]):
         inside = ((points >= -0.5) & (points <= self.crop_size - 0.5)).all(axis=1)
         labelled = labels[:, 2] > 0
         return KeypointBatch(
-            image=torch.from_numpy(_normalised(pixels)),
+            image=torch.from_numpy(normalised(pixels)),
             points=torch.from_numpy(np.where(labelled[:, None], points, 0).astype(np.float32)),
             visible=torch.from_numpy(inside & labelled),
             annotation_id=torch.tensor(instance.annotation_id),
@@ -138,7 +136,7 @@ class KeypointDataset(Dataset[KeypointBatch]):
         )
 
 
-def _normalised(pixels: np.ndarray) -> np.ndarray:
+def normalised(pixels: np.ndarray) -> np.ndarray:
     """uint8 [S, S, 3] to float32 [3, S, S] in [-1, 1].
 
     Plane by plane: several times faster than permuting and converting the whole with torch.

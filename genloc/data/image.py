@@ -18,6 +18,14 @@ _JPEG_FLAGS = {
     8: cv2.IMREAD_REDUCED_COLOR_8,
 }
 REDUCTIONS = tuple(_JPEG_FLAGS)
+_UNREADABLE = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    struct.error,
+    UnidentifiedImageError,
+    Image.DecompressionBombError,
+)
 
 
 def read_image(
@@ -49,12 +57,8 @@ def read_image(
         raise FileNotFoundError(f"no image file {path.absolute()}") from None
     try:
         with Image.open(io.BytesIO(data)) as picture:
-            orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
-            if orientation in _TURNED and size is not None:
-                width, height = picture.size
-                if (width, height) == tuple(size) and width != height:
-                    orientation = 1
-            upright = orientation in (None, 0, 1)
+            orientation = _orientation(picture, size)
+            upright = orientation == 1
             early = reduction if upright else 1
             # A JPEG without its end marker is cut off (OpenCV would fill the rest with grey); one
             # with something after it is whole. Pillow, which is slower, tells the two apart.
@@ -66,24 +70,60 @@ def read_image(
                 rgb = _decode_jpeg(data, early)
             else:
                 rgb = _decode_other(picture, early)
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        struct.error,
-        UnidentifiedImageError,
-        Image.DecompressionBombError,
-    ) as error:
-        raise OSError(
-            f"cannot read image {path.absolute()} ({len(data)} bytes): {error}; "
-            "it is truncated, damaged or not a picture"
-        ) from None
+    except _UNREADABLE as error:
+        raise _unreadable(path, len(data), error) from None
     if upright:
         return rgb
     rgb = _turn(rgb, orientation)
     if reduction > 1:
         rgb = np.asarray(Image.fromarray(rgb).reduce(reduction))
     return rgb
+
+
+def image_size(path: str | Path, *, size: tuple[int, int] | None = None) -> tuple[int, int]:
+    """(width, height) of what `read_image` gives for the same arguments, from the file's head alone.
+
+    Raises:
+        FileNotFoundError: no such file.
+        OSError: not a picture.
+    """
+    path = Path(path)
+    try:
+        with Image.open(path) as picture:
+            width, height = picture.size
+            return (height, width) if _orientation(picture, size) in _TURNED else (width, height)
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no image file {path.absolute()}") from None
+    except _UNREADABLE as error:
+        raise _unreadable(path, path.stat().st_size, error) from None
+
+
+def upright_rgb(picture: Image.Image) -> np.ndarray:
+    """uint8 [H, W, 3] RGB of a PIL image, as `read_image` gives it for the image's file.
+
+    Raises:
+        ValueError: it holds floating-point values.
+    """
+    rgb = _decode_other(picture, 1)
+    orientation = _orientation(picture, None)
+    return rgb if orientation == 1 else _turn(rgb, orientation)
+
+
+def _orientation(picture: Image.Image, size: tuple[int, int] | None) -> int:
+    """EXIF's orientation, 1 to 8; 1 where annotations of that size were made on the raw picture."""
+    orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    if orientation in _TURNED and size is not None:
+        width, height = picture.size
+        if (width, height) == tuple(size) and width != height:
+            return 1
+    return orientation if orientation in range(2, 9) else 1
+
+
+def _unreadable(path: Path, length: int, error: Exception) -> OSError:
+    return OSError(
+        f"cannot read image {path.absolute()} ({length} bytes): {error}; "
+        "it is truncated, damaged or not a picture"
+    )
 
 
 def _decode_jpeg(data: bytes, reduction: int) -> np.ndarray:

@@ -281,11 +281,11 @@ class GenLoc(nn.Module):
         channels = self.prior.condition_channels
         if (
             condition.ndim != 3
-            or condition.shape[0] not in (1, len(latent))
+            or condition.shape[0] not in (1, latent.shape[0])
             or condition.shape[2] != channels
         ):
             raise ValueError(
-                f"condition has shape {tuple(condition.shape)}; expected [{len(latent)} or 1, K, {channels}]"
+                f"condition has shape {tuple(condition.shape)}; expected [{latent.shape[0]} or 1, K, {channels}]"
             )
         if self.noise:
             if noise is None or noise.shape != latent.shape:

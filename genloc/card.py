@@ -1,0 +1,101 @@
+"""The model card of an adapter: what it finds, on which weights, how well and under which protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import yaml
+
+TEMPLATE = Path(__file__).resolve().parent / "assets" / "adapter_card.md"
+
+PRIOR_LICENCES = {
+    "tiny": ("apache-2.0", "Apache-2.0, as the rest of GenLoc"),
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": (
+        "creativeml-openrail-m",
+        "CreativeML Open RAIL-M, whose restrictions of use an adapter inherits "
+        "(https://huggingface.co/spaces/CompVis/stable-diffusion-license)",
+    ),
+}
+"""Source of a prior -> (its licence as the hub calls it, in words)."""
+
+
+def model_card(facts: Mapping[str, Any], outcome: Mapping[str, Any] | None = None) -> str:
+    """The card as Markdown, with the front matter that the hub reads.
+
+    Args:
+        facts: the adapter's `genloc.yaml`.
+        outcome: the run's `metrics.json`: per set the numbers, the mean pose's and the protocol. Without it
+            the card shows what the adapter was saved with.
+    """
+    source, names = facts["prior"]["source"], facts["skeleton"]["keypoints"]
+    licence, words_of_licence = PRIOR_LICENCES.get(
+        source, ("other", f"not known to GenLoc; ask where `{source}` came from")
+    )
+    head: dict[str, Any] = {
+        "library_name": "genloc",
+        "tags": ["keypoint-detection", "lora", "diffusers"],
+        "license": licence,
+    }
+    if is_hub_id(source):
+        head["base_model"] = source
+    note = " The tiny prior knows only GenLoc's built-in zoo of drawn animals."
+    return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
+        head=yaml.safe_dump(head, sort_keys=False),
+        skeleton=facts["skeleton"]["name"],
+        count=len(names),
+        names=", ".join(names),
+        source=source,
+        fingerprint=facts["prior"]["fingerprint"],
+        note=note if source == "tiny" else "",
+        licence=words_of_licence,
+        version=facts["genloc"],
+        results=_results(outcome) if outcome else _table(facts["metrics"]),
+        recipe=_table(facts["recipe"]),
+        model=_table(facts["model"]),
+    )
+
+
+def is_hub_id(source: str) -> bool:
+    """Whether a source reads "owner/name"."""
+    return source.count("/") == 1 and not source.startswith((".", "~", "/")) and "\\" not in source
+
+
+def _results(outcome: Mapping[str, Any]) -> str:
+    """Each set's table: the numbers, the mean pose's beside them, and below it the protocol."""
+    parts = []
+    for name, kept in outcome.items():
+        pose = kept.get("mean_pose", {})
+        numbers = [key for key, value in kept.items() if isinstance(value, float)]
+        parts.append(f"On `{name}`, {kept['instances']} instances:\n")
+        parts.append(f"| | this adapter | mean pose of {pose.get('of', 'the training set')} |")
+        parts.append("|---|---:|---:|")
+        parts += [
+            f"| {key} | {_percent(kept[key])} | {_percent(pose.get(key))} |" for key in numbers
+        ]
+        parts.append("")
+        parts += [f"- {line}" for line in (*kept.get("protocol", ()), *kept.get("notes", ()))]
+        parts.append("")
+    return "\n".join(parts).rstrip()
+
+
+def _percent(value: Any) -> str:
+    return f"{100 * value:.1f}" if isinstance(value, float) else "-"
+
+
+def _table(values: Mapping[str, Any]) -> str:
+    lines = [f"| {name} | {value} |" for name, value in _rows(values)]
+    return "\n".join(["| | |", "|---|---|", *lines])
+
+
+def _rows(values: Mapping[str, Any], start: str = "") -> list[tuple[str, str]]:
+    rows = []
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            rows += _rows(value, f"{start}{name} / ")
+        else:
+            text = f"{value:.4g}" if isinstance(value, float) else str(value)
+            rows.append((f"{start}{name}", text.replace("|", "\\|").replace("\n", " ")))
+    return rows

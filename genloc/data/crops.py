@@ -1,0 +1,135 @@
+"""`Crops`: the boxes of one picture, cut out as evaluation cuts them.
+
+Letters: N boxes, S crop pixels. Boxes: x, y, width, height in picture pixels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genloc.data.batch import normalised
+from genloc.data.picture import Picture
+from genloc.data.transforms import square_crop
+
+Boxes = Sequence[Sequence[float]] | Sequence[float] | np.ndarray | Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Crops:
+    """The N crops of one picture, ready to be looked at.
+
+    Args:
+        image: float32 [N, 3, S, S], RGB in [-1, 1].
+        to_image: float64 [N, 2, 3], crop pixels to picture pixels.
+        boxes: float32 [N, 4].
+        box_scores: float32 [N].
+        ids: N numbers that noise is drawn by, for a model that wants noise.
+    """
+
+    image: Tensor
+    to_image: Tensor
+    boxes: Tensor
+    box_scores: Tensor
+    ids: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def __getitem__(self, rows: slice) -> Crops:
+        tensors = (self.image, self.to_image, self.boxes, self.box_scores)
+        return Crops(*(tensor[rows] for tensor in tensors), ids=self.ids[rows])
+
+    @classmethod
+    def none(cls, size: int) -> Crops:
+        """No crop, of S = size: of a picture with nothing to look at."""
+        to_image = torch.empty(0, 2, 3, dtype=torch.float64)
+        return cls(torch.empty(0, 3, size, size), to_image, torch.empty(0, 4), torch.empty(0), ())
+
+    @classmethod
+    def join(cls, parts: Sequence[Crops]) -> Crops:
+        """The crops of all parts, in order."""
+        names = ("image", "to_image", "boxes", "box_scores")
+        tensors = (torch.cat([getattr(part, name) for part in parts]) for name in names)
+        return cls(*tensors, ids=sum((part.ids for part in parts), ()))
+
+
+def cut_crops(
+    picture: Picture,
+    boxes: Boxes | None,
+    box_scores: Sequence[float] | np.ndarray | Tensor | None = None,
+    *,
+    size: int,
+    padding: float,
+    ids: Sequence[int] | None = None,
+    name: str = "image",
+) -> Crops:
+    """Cut the crops of one picture.
+
+    Args:
+        picture: where the pixels come from.
+        boxes: [N, 4] or [4]; None for one box, the whole picture.
+        box_scores: [N]; ones where left out.
+        size: S. padding: of the box; see `square_crop`.
+        ids: N numbers; zeros where left out.
+        name: what errors call the picture.
+
+    Raises:
+        ValueError: a box without area, one outside of the picture, or not N scores or ids.
+        OSError: the file cannot be read.
+    """
+    width, height = picture.size
+    whole = [0, 0, width, height]
+    where = _checked_boxes(whole if boxes is None else boxes, (width, height), name)
+    n = len(where)
+    scores = np.ones(n) if box_scores is None else np.asarray(_cpu(box_scores)).reshape(-1)
+    ids = [0] * n if ids is None else ids
+    for what, values in (("box_scores", scores), ("ids", ids)):
+        if len(values) != n:
+            raise ValueError(f"{name}: {len(values)} {what} for {n} boxes, expected one each")
+    image = torch.empty(n, 3, size, size)
+    to_image = torch.empty(n, 2, 3, dtype=torch.float64)
+    for i, box in enumerate(where):
+        crop = square_crop(box, size, padding=padding)
+        image[i] = torch.from_numpy(normalised(picture.crop(crop)))
+        to_image[i] = torch.from_numpy(crop.inverse)
+    return Crops(
+        image,
+        to_image,
+        torch.from_numpy(where.astype(np.float32)),
+        torch.from_numpy(scores.astype(np.float32)),
+        tuple(int(i) for i in ids),
+    )
+
+
+def _cpu(values: Any) -> Any:
+    return values.cpu() if isinstance(values, Tensor) else values
+
+
+def _checked_boxes(boxes: Any, size: tuple[int, int], name: str) -> np.ndarray:
+    """float64 [N, 4], or ValueError where one of them is no box in the picture."""
+    array = np.asarray(_cpu(boxes), np.float64)
+    if array.size == 0:
+        return np.zeros((0, 4))
+    if array.ndim == 1:
+        array = array[None]
+    if array.ndim != 2 or array.shape[1] != 4:
+        raise ValueError(
+            f"{name}: boxes has shape {list(array.shape)}, expected [N, 4]: x, y, width, height"
+        )
+    for i, (x, y, w, h) in enumerate(array):
+        if not (np.isfinite(array[i]).all() and w > 0 and h > 0):
+            raise ValueError(
+                f"{name}: boxes[{i}] is {array[i].tolist()}, expected finite x, y, width > 0, height > 0"
+            )
+        if x >= size[0] or y >= size[1] or x + w <= 0 or y + h <= 0:
+            raise ValueError(
+                f"{name}: boxes[{i}] = {array[i].tolist()} (x, y, width, height) lies outside of the "
+                f"picture of {size[0]} x {size[1]} pixels"
+            )
+    return array

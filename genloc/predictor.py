@@ -1,0 +1,322 @@
+"""`KeypointPredictor`: keypoints in one's own pictures.
+
+Letters: N boxes, K keypoints, C condition channels, S crop pixels, H, W picture pixels. Pixels:
+(0, 0) is the centre of the top-left pixel. Boxes: x, y, width, height in picture pixels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from genloc.adapter import AdapterError, load_adapter
+from genloc.data.crops import Boxes, Crops, cut_crops
+from genloc.data.picture import as_picture
+from genloc.hub import fetch_adapter
+from genloc.inference import Decoding, Localizer, heatmaps, latent_noise, localize
+from genloc.keypoints import Keypoints
+from genloc.models.prior import Prior
+from genloc.skeleton import Skeleton
+
+
+class KeypointPredictor:
+    """A trained localizer for one's own pictures. Keeps nothing from call to call.
+
+    Args:
+        model: the localizer.
+        condition: what to look for, float [1, K, C], whatever made it; None for a localizer without
+            conditions.
+        skeleton: the K keypoints.
+        crop_size: S, as in training.
+        padding: side of a crop over the longer side of its box, as in training.
+        decoding: how a map becomes a point; see `genloc.codecs.heatmap.decode`.
+        flip_test: average with the maps of the mirrored crop: twice the work, a little better.
+        batch_size: crops that go through the model at once.
+        device: "auto" is a CUDA device where there is one, else the CPU.
+        seed: of the noise, for a model that wants noise.
+
+    Raises:
+        ValueError: condition is not [1, K, C], or batch_size or crop_size is not above 0.
+    """
+
+    def __init__(
+        self,
+        model: Localizer,
+        condition: Tensor | None,
+        skeleton: Skeleton,
+        *,
+        crop_size: int = 512,
+        padding: float = 1.25,
+        decoding: Decoding = "centroid",
+        flip_test: bool = False,
+        batch_size: int = 8,
+        device: str | torch.device = "auto",
+        seed: int = 0,
+    ) -> None:
+        if condition is not None and (
+            condition.ndim != 3 or condition.shape[:2] != (1, skeleton.num_keypoints)
+        ):
+            raise ValueError(
+                f"condition has shape {list(condition.shape)}, expected [1, K, C] for the "
+                f"{skeleton.num_keypoints} keypoints of {skeleton.name!r}"
+            )
+        for name, value in (("batch_size", batch_size), ("crop_size", crop_size)):
+            if value < 1:
+                raise ValueError(f"{name} is {value}, expected at least 1")
+        if str(device) == "auto":
+            device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.device = torch.device(device)
+        self.model = model
+        if isinstance(model, torch.nn.Module):
+            self.model = model.to(self.device).eval()
+        self.condition = None if condition is None else condition.detach().to(self.device)
+        self.skeleton = skeleton
+        self.crop_size = crop_size
+        self.padding = padding
+        self.decoding: Decoding = decoding
+        self.flip_test = flip_test
+        self.batch_size = batch_size
+        self.seed = seed
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        folder_or_hub_id: str | Path,
+        *,
+        prior: Prior | str | None = None,
+        flip_test: bool | None = None,
+        batch_size: int = 8,
+        device: str | torch.device = "auto",
+    ) -> Self:
+        """Read an adapter and the prior it belongs to.
+
+        Args:
+            folder_or_hub_id: the folder that training wrote (`runs/<name>/adapter`), or "owner/name" on the
+                hub.
+            prior: where its prior's weights are, if not where the adapter says.
+            flip_test: None: as the adapter was evaluated.
+            batch_size, device: see the class.
+
+        Raises:
+            FileNotFoundError: no such adapter, or no weights of its prior.
+            AdapterError: it is damaged, or belongs to another prior.
+        """
+        folder = fetch_adapter(folder_or_hub_id)
+        adapter = load_adapter(folder, prior)
+        recipe = adapter.recipe
+        lacking = [name for name in ("crop_size", "padding", "decoding") if name not in recipe]
+        if lacking:
+            raise AdapterError(
+                f"{folder}: its recipe lacks {lacking}, without which it cannot be used"
+            )
+        return cls(
+            adapter.model,
+            adapter.condition(),
+            adapter.skeleton,
+            crop_size=recipe["crop_size"],
+            padding=recipe["padding"],
+            decoding=recipe["decoding"],
+            flip_test=bool(recipe.get("flip_test")) if flip_test is None else flip_test,
+            batch_size=batch_size,
+            device=device,
+            seed=recipe.get("seed") or 0,
+        )
+
+    @property
+    def fingerprint(self) -> str:
+        """A short hash of everything that a result depends on besides the picture and its boxes: what learned,
+        the prior, the skeleton and how crops and maps are made; not of batch size and device."""
+        digest = hashlib.sha256()
+        facts = (self.crop_size, self.padding, self.decoding, self.seed, self.skeleton)
+        digest.update(repr(facts).encode())
+        if isinstance(prior := getattr(self.model, "prior", None), Prior):
+            digest.update(prior.fingerprint().rpartition("@")[2].encode())
+        learned = [] if self.condition is None else [self.condition]
+        if isinstance(self.model, torch.nn.Module):
+            named = self.model.named_parameters()
+            learned += [p for name, p in named if p.requires_grad or ".lora_" in name]
+        for tensor in learned:
+            digest.update(tensor.detach().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()[:16]
+
+    def looking_for(self, condition: Tensor, skeleton: Skeleton) -> KeypointPredictor:
+        """The same model looking for something else: conditions made of words or of examples, say.
+
+        Args:
+            condition: [1, K, C]. skeleton: what the K are.
+        """
+        return KeypointPredictor(
+            self.model,
+            condition,
+            skeleton,
+            crop_size=self.crop_size,
+            padding=self.padding,
+            decoding=self.decoding,
+            flip_test=self.flip_test,
+            batch_size=self.batch_size,
+            device=self.device,
+            seed=self.seed,
+        )
+
+    def __call__(
+        self,
+        images: Any,
+        boxes: Any = None,
+        *,
+        box_scores: Any = None,
+        keep_heatmaps: bool = False,
+    ) -> Keypoints:
+        """Find the keypoints in one picture or in many.
+
+        Args:
+            images: one picture, or a list of them: see `genloc.data.picture.as_picture` for what a picture
+                may be. Arrays [n, H, W, 3] and tensors [n, 3, H, W] are n pictures.
+            boxes: where to look. For one picture [N, 4] or [4]; for many a list with one of these, or None,
+                for each. None: the whole picture.
+            box_scores: as boxes, [N] for each picture; 1 where left out.
+            keep_heatmaps: keep the maps [N, K, h, w] in the result.
+
+        Returns:
+            All instances, pictures in order and boxes in order. `image_index` says which picture each is in,
+            `of_image(i)` takes those of one.
+
+        Raises:
+            TypeError, ValueError: something that is no picture, or no box in it.
+            FileNotFoundError, OSError: a picture file that is absent or damaged.
+        """
+        one = not (isinstance(images, list | tuple) or getattr(images, "ndim", 0) == 4)
+        pictures = [images] if one else list(images)
+        given = [
+            _for_each(name, [values] if one else values, len(pictures))
+            for name, values in (("boxes", boxes), ("box_scores", box_scores))
+        ]
+        names = ["image"] if one else [f"images[{i}]" for i in range(len(pictures))]
+        cut = (
+            self.crops(picture, where, scores, name=name)
+            for picture, where, scores, name in zip(pictures, *given, names, strict=True)
+        )
+        parts = []
+        for i, found in enumerate(self.locate(cut, keep_heatmaps=keep_heatmaps)):
+            found.image_index = np.full(len(found), i)
+            parts.append(found)
+        # One without boxes knows no size of maps and would take them from the others.
+        return Keypoints.concatenate([p for p in parts if len(p)] or [self._nothing()])
+
+    def crops(
+        self,
+        image: Any,
+        boxes: Boxes | None = None,
+        box_scores: Sequence[float] | np.ndarray | None = None,
+        *,
+        ids: Sequence[int] | None = None,
+        name: str = "image",
+    ) -> Crops:
+        """The first half of a call: cut the crops of one picture.
+
+        Args:
+            image: see `genloc.data.picture.as_picture`.
+            boxes: [N, 4] or [4]; None for the whole picture.
+            box_scores: [N].
+            ids: N numbers that noise is drawn by, such as annotation ids.
+            name: what errors call the picture.
+
+        Raises:
+            As a call does.
+        """
+        return cut_crops(
+            as_picture(image, name),
+            boxes,
+            box_scores,
+            size=self.crop_size,
+            padding=self.padding,
+            ids=ids,
+            name=name,
+        )
+
+    def locate(
+        self, pictures: Iterable[Crops], *, keep_heatmaps: bool = False
+    ) -> Iterator[Keypoints]:
+        """The second half: the keypoints of each picture's crops, in order, as soon as they are known.
+
+        Batches are filled across pictures, and no more than that is held.
+        """
+        counts: deque[int] = deque()  # crops of the pictures still to come out
+        fresh: list[Crops] = []
+        found = self._nothing()
+
+        def run(crops: Crops) -> None:
+            nonlocal found
+            more = self._run(crops, keep_heatmaps)
+            found = Keypoints.concatenate([found, more]) if len(found) else more
+
+        for crops in pictures:
+            counts.append(len(crops))
+            fresh.append(crops)
+            # A long row of pictures without boxes must not wait for a batch to fill.
+            while (n := sum(map(len, fresh))) >= self.batch_size or (
+                n and len(counts) > 4 * self.batch_size
+            ):
+                joined = Crops.join(fresh)
+                run(joined[: self.batch_size])
+                fresh = [joined[self.batch_size :]]
+            while counts and counts[0] <= len(found):
+                n = counts.popleft()
+                yield found[:n]
+                found = found[n:]
+        if sum(map(len, fresh)):
+            run(Crops.join(fresh))
+        for n in counts:
+            yield found[:n]
+            found = found[n:]
+
+    @torch.inference_mode()
+    def _run(self, crops: Crops, keep_heatmaps: bool) -> Keypoints:
+        noise = latent_noise(self.model, self.crop_size, crops.ids, seed=self.seed)
+        maps = heatmaps(
+            self.model,
+            crops.image.to(self.device),
+            self.condition,
+            noise=None if noise is None else noise.to(self.device),
+            flip_index=self.skeleton.flip_index if self.flip_test else None,
+        )
+        return localize(
+            maps,
+            crops.to_image,
+            crops.boxes,
+            crop_size=self.crop_size,
+            skeleton=self.skeleton,
+            decoding=self.decoding,
+            score=getattr(self.model, "score", "mass"),
+            box_scores=crops.box_scores,
+            keep_heatmaps=keep_heatmaps,
+        )
+
+    def _nothing(self) -> Keypoints:
+        k = self.skeleton.num_keypoints
+        return Keypoints(
+            xy=np.zeros((0, k, 2)),
+            scores=np.zeros((0, k)),
+            boxes=np.zeros((0, 4)),
+            box_scores=np.zeros(0),
+            skeleton=self.skeleton,
+            crops=np.zeros((0, 2, 3)),
+            image_index=np.zeros(0),
+        )
+
+
+def _for_each(name: str, values: Any, n: int) -> list[Any]:
+    if values is None:
+        return [None] * n
+    values = list(values)
+    if len(values) != n:
+        raise ValueError(
+            f"{name} has {len(values)} entries for {n} pictures, expected one for each"
+        )
+    return values

@@ -1,0 +1,101 @@
+"""Boxes that follow the keypoints from frame to frame.
+
+Letters: K keypoints. Boxes: x, y, width, height in picture pixels.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from genloc.keypoints import Keypoints
+from genloc.media import Frame
+from genloc.streaming.boxes import BoxSource, Found
+
+MARGIN = 1.25  # of the box over the extent of the keypoints: bodies are larger than their joints
+MOVE = 0.3  # how fast the box's size follows that of the animal
+SURE = 0.5  # keypoints with less than this part of the median score do not shape the box
+LOST = 0.4  # below this part of its usual score an animal counts as lost
+
+
+@dataclass(frozen=True)
+class Track:
+    """One animal as it was last seen.
+
+    Args:
+        box: where to look next. score: its usual instance score. category_id: its species.
+    """
+
+    box: tuple[float, float, float, float]
+    score: float
+    category_id: int
+
+
+class Tracker:
+    """Looks where each animal was in the frame before; where one is lost, or at the start, asks `source`.
+
+    Args:
+        source: of first boxes. Where it has several, each keeps its place in the results while tracked.
+
+    Attributes:
+        tracks: the animals. All of the tracker's memory: it goes into the journal with every frame.
+    """
+
+    def __init__(self, source: BoxSource) -> None:
+        self.source = source
+        self.tracks: list[Track] = []
+
+    @property
+    def facts(self) -> str:
+        return f"tracked from {self.source.facts}"
+
+    def find(self, frame: Frame) -> Found:
+        if not self.tracks:
+            return self.source.find(frame)
+        boxes = np.array([track.box for track in self.tracks])
+        return Found(boxes, np.ones(len(boxes)), [track.category_id for track in self.tracks])
+
+    def update(self, found: Keypoints, categories: list[int], size: tuple[int, int]) -> None:
+        """Take over what was found in the frame: one instance for each box."""
+        known = self.tracks if len(self.tracks) == len(found) else [None] * len(found)
+        tracks = []
+        for i, track in enumerate(known):
+            score = float(found.instance_scores()[i] / max(float(found.box_scores[i]), 1e-9))
+            if track is not None and score < LOST * track.score:
+                self.tracks = []  # one is lost: all are looked for again
+                return
+            usual = score if track is None else 0.9 * track.score + 0.1 * score
+            box = self._next(found, i, size, first=track is None)
+            if box is None:
+                self.tracks = []
+                return
+            tracks.append(Track(box, usual, categories[i]))
+        self.tracks = tracks
+
+    def state(self) -> list[dict[str, Any]]:
+        """`tracks` as plain values."""
+        return [asdict(track) for track in self.tracks]
+
+    def restore(self, state: list[dict[str, Any]]) -> None:
+        """Go on from a `state`."""
+        self.tracks = [Track(tuple(t["box"]), t["score"], t["category_id"]) for t in state]
+
+    def _next(
+        self, found: Keypoints, i: int, size: tuple[int, int], *, first: bool
+    ) -> tuple[float, float, float, float] | None:
+        """The box around the sure keypoints, its side moving slowly; None where it left the picture."""
+        scores = found.scores[i]
+        sure = scores >= SURE * np.median(scores)
+        points = found.xy[i][sure].astype(np.float64)
+        if not np.isfinite(points).all() or not len(points):
+            return None
+        low, high = points.min(axis=0), points.max(axis=0)
+        centre, side = (low + high) / 2, MARGIN * np.maximum(high - low, 8.0)
+        if not first:
+            side = (1 - MOVE) * found.boxes[i, 2:].astype(np.float64) + MOVE * side
+        x, y = centre - side / 2
+        if x >= size[0] or y >= size[1] or x + side[0] <= 0 or y + side[1] <= 0:
+            return None
+        return (float(x), float(y), float(side[0]), float(side[1]))

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+
+import numpy as np
+
+from genloc.data.picture import ArrayPicture
+from genloc.media import Frame
+from genloc.streaming.boxes import FileBoxes, Found, WholePicture
+from genloc.streaming.tracking import Tracker
+from tests.spots import SPOTS, around, spots_picture, spots_predictor
+
+
+def frame(index: int, *centres: tuple[float, float]) -> tuple[Frame, np.ndarray]:
+    rgb, truth = spots_picture(*centres, size=(200, 120))
+    return Frame(index, str(index), ArrayPicture(rgb)), truth
+
+
+def follow(tracker: Tracker, frames: list[tuple[Frame, np.ndarray]]) -> list[np.ndarray]:
+    predictor, errors = spots_predictor(), []
+    for each, truth in frames:
+        assert each.picture is not None
+        where = tracker.find(each)
+        found = predictor(each.picture, where.boxes)
+        tracker.update(found, list(where.category_ids), each.picture.size)
+        errors.append(np.abs(found.xy - truth).max() if len(truth) == len(found) else np.inf)
+    return errors
+
+
+def walk(i: int) -> tuple[float, float]:
+    return 30 + 2.0 * i, 60 + 25 * np.sin(i / 8)
+
+
+def test_the_box_follows_the_animal_and_sharpens_what_is_found() -> None:
+    frames = [frame(i, walk(i)) for i in range(60)]
+    errors = follow(Tracker(WholePicture()), frames)
+    assert errors[0] < 2.5  # the whole picture is a coarse crop
+    assert max(errors[5:]) < 0.6
+
+
+def test_two_animals_keep_their_places() -> None:
+    frames = [frame(i, walk(i), (170 - 2.0 * i, 20.0)) for i in range(20)]
+    first = FileBoxes("f", {0: Found(around(frames[0][1]), np.ones(2), [4, 9])})
+    tracker = Tracker(first)
+    assert max(follow(tracker, frames)) < 0.6
+    assert [track.category_id for track in tracker.tracks] == [4, 9]
+
+
+def test_what_is_lost_is_looked_for_again() -> None:
+    frames = [frame(i, walk(0)) for i in range(5)] + [frame(5)] + [frame(6, (160, 90))] * 4
+    tracker = Tracker(WholePicture())
+    errors = follow(tracker, frames)
+    assert max(errors[-2:]) < 0.6
+
+
+def test_a_tracker_goes_on_from_its_state() -> None:
+    frames = [frame(i, walk(i)) for i in range(12)]
+    straight, first, second = (Tracker(WholePicture()) for _ in range(3))
+    follow(straight, frames)
+    follow(first, frames[:7])
+    second.restore(json.loads(json.dumps(first.state())))
+    follow(second, frames[7:])
+    assert second.tracks == straight.tracks
+    assert len(SPOTS.keypoints) == 3

@@ -1,0 +1,168 @@
+"""Sharing, with the hub played by a folder: nothing here reaches the network."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import numpy as np
+import pytest
+import yaml
+
+from genloc.adapter import AdapterError
+from genloc.card import model_card
+from genloc.hub import FILES, fetch_adapter, push_to_hub
+from genloc.predictor import KeypointPredictor
+from tests.make_adapter import write_adapter
+
+SD15 = "stable-diffusion-v1-5/stable-diffusion-v1-5"
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_adapter(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that holds the hub's repositories."""
+    store = tmp_path / "hub"
+
+    class Api:
+        def __init__(self, token: str | None = None) -> None:
+            assert token in (None, "secret")
+
+        def create_repo(self, repo_id: str, *, private: bool, exist_ok: bool) -> None:
+            (store / repo_id).mkdir(parents=True, exist_ok=exist_ok)
+            (store / repo_id / ".private").write_text(str(private))
+
+        def upload_folder(self, *, repo_id: str, folder_path: str, commit_message: str) -> None:
+            shutil.copytree(folder_path, store / repo_id, dirs_exist_ok=True)
+
+    def download(repo_id: str, *, revision: str | None, allow_patterns: list[str]) -> str:
+        if not (store / repo_id).is_dir():
+            raise huggingface_hub.errors.LocalEntryNotFoundError(f"no {repo_id}\nand more")
+        copy = tmp_path / "cache" / repo_id
+        for name in allow_patterns:
+            if (store / repo_id / name).is_file():
+                copy.mkdir(parents=True, exist_ok=True)
+                shutil.copy(store / repo_id / name, copy / name)
+        return str(copy)
+
+    monkeypatch.setattr(huggingface_hub, "HfApi", Api)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
+    return store
+
+
+def outcome(step: int) -> dict[str, Any]:
+    protocol = [
+        "annotations: val.json (sha256 0123)",
+        f"weights: runs/a/best.ckpt, after step {step}",
+    ]
+    numbers = {"AP": 0.731, "AP50": 0.9, "APM": None, "PCK@0.1": 0.8}
+    pose = {"of": "the training set", "AP": 0.052, "PCK@0.1": 0.1}
+    return {
+        "test": numbers | {"mean_pose": pose, "protocol": protocol, "notes": [], "instances": 40}
+    }
+
+
+def test_what_is_pushed_is_what_others_load(made: Path, hub: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(made, tmp_path / "run" / "adapter")
+    (folder / "notes.txt").write_text("mine alone")
+    (tmp_path / "run" / "metrics.json").write_text(json.dumps(outcome(4)))
+    address = push_to_hub(folder, "me/mouse", base_model=SD15, private=True, token="secret")
+    assert address.endswith("/me/mouse")
+    assert {p.name for p in (hub / "me/mouse").iterdir()} == {*FILES, ".private"}
+    assert (hub / "me/mouse/.private").read_text() == "True"
+    card = (hub / "me/mouse/README.md").read_text()
+    head = yaml.safe_load(card.split("---\n")[1])
+    assert head["license"] == "creativeml-openrail-m"
+    assert head["base_model"] == SD15
+    for line in (
+        "| AP | 73.1 | 5.2 |",
+        "| PCK@0.1 | 80.0 | 10.0 |",
+        "- annotations: val.json",
+        "OpenRAIL",
+    ):
+        assert line.replace("OpenRAIL", "Open RAIL-M") in card, line
+    assert str(tmp_path) not in card
+    assert str(made) not in (hub / "me/mouse/genloc.yaml").read_text()
+
+    # the base model is a name that is nowhere on this machine; its weights are the same
+    picture = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    theirs = KeypointPredictor.from_pretrained(
+        "me/mouse", prior=str(made.parent / "prior"), device="cpu"
+    )
+    ours = KeypointPredictor.from_pretrained(folder, device="cpu")
+    np.testing.assert_array_equal(theirs(picture).xy, ours(picture).xy)
+    assert theirs.fingerprint == ours.fingerprint
+
+
+def test_numbers_of_other_weights_stay_out_of_the_card(
+    made: Path, hub: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(made, tmp_path / "run" / "adapter")
+    (tmp_path / "run" / "metrics.json").write_text(json.dumps(outcome(999)))
+    push_to_hub(folder, "me/mouse", base_model="tiny")
+    card = (hub / "me/mouse/README.md").read_text()
+    assert "73.1" not in card
+    assert "| val/AP | 0.25 |" in card
+    assert "license: apache-2.0" in card
+    with pytest.raises(
+        ValueError, match=r"no numbers in .* were made with the weights after step 4"
+    ):
+        push_to_hub(
+            folder, "me/mouse", base_model="tiny", outcome=tmp_path / "run" / "metrics.json"
+        )
+    (tmp_path / "bad.json").write_text("[1]")
+    with pytest.raises(ValueError, match=r"is no metrics\.json"):
+        push_to_hub(folder, "me/mouse", base_model="tiny", outcome=tmp_path / "bad.json")
+    with pytest.raises(FileNotFoundError, match="outcome: no file"):
+        push_to_hub(folder, "me/mouse", base_model="tiny", outcome=tmp_path / "none.json")
+
+
+def test_what_others_could_not_use_is_not_pushed(made: Path, hub: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="base_model: this adapter's prior is"):
+        push_to_hub(made, "me/mouse")
+    with pytest.raises(ValueError, match="repo_id is 'mouse'"):
+        push_to_hub(made, "mouse", base_model=SD15)
+    with pytest.raises(FileNotFoundError, match="holds no adapter"):
+        push_to_hub(tmp_path, "me/mouse", base_model=SD15)
+    assert not hub.exists()
+
+
+def test_where_it_looked_is_said(hub: Path, tmp_path: Path) -> None:
+    assert fetch_adapter(tmp_path) == tmp_path
+    with pytest.raises(
+        FileNotFoundError, match=r"no adapter 'me/none'.*LocalEntryNotFoundError: no me/none$"
+    ):
+        fetch_adapter("me/none")
+    for name in ("runs/a/adapter", "nothing", tmp_path / "none"):
+        with pytest.raises(FileNotFoundError, match="there is no folder"):
+            fetch_adapter(name)
+    (hub / "me" / "other").mkdir(parents=True)  # a repository of something else
+    with pytest.raises((AdapterError, FileNotFoundError), match="holds no adapter"):
+        KeypointPredictor.from_pretrained("me/other")
+
+
+def test_an_unknown_prior_is_said_to_be_unknown(made: Path) -> None:
+    facts = yaml.safe_load((made / "genloc.yaml").read_text())
+    facts["prior"]["source"] = "somebody/model"
+    card = model_card(facts)
+    assert "license: other" in card
+    assert "not known to GenLoc" in card
+
+
+def test_the_cards_own_example_runs(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import cv2
+
+    card = (made / "README.md").read_text()
+    code = card.split("```python\n")[1].split("```")[0]
+    monkeypatch.chdir(tmp_path)
+    cv2.imwrite("picture.jpg", np.zeros((200, 300, 3), np.uint8))
+    exec(code.replace("this folder, or its id on the hub", str(made)), {})
