@@ -13,7 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import genloc
+from genloc.cli.check import run as check
 from genloc.cli.evaluate import run as evaluate
+from genloc.cli.import_ import run as import_
 from genloc.cli.train import fit, test, validate
 from genloc.cli.zoo import run as zoo
 
@@ -26,6 +28,8 @@ COMMANDS: dict[str, Command] = {
     "test": test,
     "evaluate": evaluate,
     "zoo": zoo,
+    "import": import_,
+    "check": check,
 }
 """Name -> what it does; the first line of its docstring is its help."""
 
