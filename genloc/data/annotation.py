@@ -14,6 +14,8 @@ from genloc.skeleton import Skeleton
 
 Box = tuple[float, float, float, float]
 
+NO_AREA = "annotations have no area: that of the box is taken"
+
 
 @dataclass
 class Annotation:
@@ -74,7 +76,7 @@ def read_annotation(
     area = float(record.get("area") or 0)
     if not area > 0 and box is not None:
         area = box[2] * box[3]
-        remarks.append("annotations have no area: that of the box is taken")
+        remarks.append(NO_AREA)
     return Annotation(
         id=id_,
         image_id=int(record["image_id"]),

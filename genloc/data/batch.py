@@ -91,7 +91,11 @@ class KeypointDataset(Dataset[KeypointBatch]):
         return len(self.source.instances)
 
     def __getitem__(self, index: int) -> KeypointBatch:
-        """One sample: the tensors of `KeypointBatch` without the B axis.
+        """One sample of the current epoch, see `sample`."""
+        return self.sample(index, self.epoch)
+
+    def sample(self, index: int, epoch: int) -> KeypointBatch:
+        """One sample: the tensors of `KeypointBatch` without the B axis, with the draws of an epoch.
 
         Raises:
             OSError: the picture is absent, truncated or not a picture; names the file.
@@ -106,7 +110,7 @@ class KeypointDataset(Dataset[KeypointBatch]):
         if self.augmentation is None:
             crop = square_crop(instance.box, self.crop_size, padding=self.padding)
         else:
-            rng = sample_generator(self.seed, self.epoch, instance.annotation_id)
+            rng = sample_generator(self.seed, epoch, instance.annotation_id)
             crop, colour = self.augmentation.draw(
                 instance, skeleton, self.crop_size, self.padding, rng
             )

@@ -18,7 +18,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from genloc.data.annotation import Annotation, Box, KeypointOrder, read_annotation
+from genloc.data.annotation import NO_AREA, Annotation, Box, KeypointOrder, read_annotation
 from genloc.data.image import read_image
 from genloc.skeleton import Skeleton, read_coco_json
 
@@ -73,6 +73,7 @@ class CocoKeypoints:
         dropped: reason -> number of annotations left out.
         notes: what was read otherwise than written, in words.
         annotations: the file. checksum: first 16 hex digits of its sha256.
+        has_areas: some instance has an area of its own; else all are those of their boxes.
 
     Raises:
         FileNotFoundError: the file, the folder or (`missing_images="error"`) a picture is absent.
@@ -128,6 +129,7 @@ class CocoKeypoints:
         self._records = [r for r in records if r.reason != _NO_PICTURE]
         self.dropped = dict(Counter(r.reason for r in records if r.reason is not None))
         self.instances = [self._instance(r, r.box) for r in records if r.reason is None and r.box]
+        self.has_areas = any(r.reason is None and NO_AREA not in r.remarks for r in records)
         self._seen.update(remark for r in records for remark in r.remarks)
         self.notes += [f"{n} {remark}" for remark, n in self._seen.items()]
 
@@ -156,7 +158,8 @@ class CocoKeypoints:
         """COCO json object of the selected images for pycocotools, keypoints cut to the skeleton.
 
         Crowds and instances without keypoints stay in it as what they are to COCO's evaluation:
-        regions where a detection is neither right nor wrong. `info` holds file and checksum.
+        regions where a detection is neither right nor wrong. `info` holds file, checksum and whether
+        areas are the file's (`areas`).
         """
         listed = {
             i: {**c, "keypoints": list(self.skeleton.keypoints)}
@@ -166,7 +169,11 @@ class CocoKeypoints:
             i = record.category_id
             listed.setdefault(i, {"id": i, "name": self.species(i)})
         return {
-            "info": {"file": self.annotations.name, "checksum": self.checksum},
+            "info": {
+                "file": self.annotations.name,
+                "checksum": self.checksum,
+                "areas": self.has_areas,
+            },
             "images": list(self._images.values()),
             "annotations": [
                 {

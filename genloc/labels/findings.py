@@ -44,20 +44,22 @@ class Findings:
     def __init__(self) -> None:
         self._kinds: dict[tuple[str, str, str], Finding] = {}
 
-    def add(self, severity: Severity, what: str, of: Of, ids: Iterable[int | str] = ()) -> None:
-        """Add places where `what` was found; none is no finding."""
+    def _add(
+        self, severity: Severity, what: str, of: Of, ids: Iterable[int | str], detail: str
+    ) -> None:
         ids = list(ids)
         if ids:
             key = (severity, what, of)
-            self._kinds.setdefault(key, Finding(severity, what, of)).ids.extend(ids)
+            finding = self._kinds.setdefault(key, Finding(severity, what, of, [], detail))
+            finding.ids.extend(ids)
 
-    def error(self, what: str, of: Of, ids: Iterable[int | str]) -> None:
-        """An error, see `Finding`."""
-        self.add("error", what, of, ids)
+    def error(self, what: str, of: Of, ids: Iterable[int | str], detail: str = "") -> None:
+        """Add places where something is wrong; none is no finding. See `Finding`."""
+        self._add("error", what, of, ids, detail)
 
-    def odd(self, what: str, of: Of, ids: Iterable[int | str]) -> None:
-        """An oddity, see `Finding`."""
-        self.add("odd", what, of, ids)
+    def odd(self, what: str, of: Of, ids: Iterable[int | str], detail: str = "") -> None:
+        """Add places where something is odd; none is no finding. See `Finding`."""
+        self._add("odd", what, of, ids, detail)
 
     @property
     def errors(self) -> list[Finding]:

@@ -164,12 +164,14 @@ def crossed_pairs(
     points = np.nan_to_num(keypoints[..., 0]) + 1j * np.nan_to_num(keypoints[..., 1])
     found: list[list[tuple[int, int]]] = [[] for _ in range(len(points))]
     for p, q in sorted(joined):
-        (l, r), (other_l, other_r) = pairs[p], pairs[q]
-        own = np.abs(points[:, l] - points[:, other_l]) + np.abs(points[:, r] - points[:, other_r])
-        cross = np.abs(points[:, l] - points[:, other_r]) + np.abs(
-            points[:, r] - points[:, other_l]
+        (left, right), (other_l, other_r) = pairs[p], pairs[q]
+        own = np.abs(points[:, left] - points[:, other_l]) + np.abs(
+            points[:, right] - points[:, other_r]
         )
-        all_there = used[:, [l, r, other_l, other_r]].all(axis=1)
+        cross = np.abs(points[:, left] - points[:, other_r]) + np.abs(
+            points[:, right] - points[:, other_l]
+        )
+        all_there = used[:, [left, right, other_l, other_r]].all(axis=1)
         for i in np.flatnonzero(all_there & (cross < CROSSED * own)):
             found[i].append((p, q))
     return found

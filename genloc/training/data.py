@@ -16,18 +16,26 @@ from genloc.data.batch import KeypointDataset, collate
 from genloc.data.coco import CocoKeypoints
 from genloc.data.transforms import Augmentation
 from genloc.skeleton import load_skeleton
+from genloc.training.own import own_sets
 from genloc.training.sets import SetSpec, load_set
 from genloc.training.windows import Draw, Turns, Windows
 
 
 class DrawnCrops(Dataset[dict[str, Any]]):
-    """Training crops as the sampler draws them: the dataset's samples with their weight in the window."""
+    """Training crops as the sampler draws them: the dataset's samples with their weight in the window.
 
-    def __init__(self, crops: KeypointDataset) -> None:
+    Args:
+        crops: the samples.
+        turns: how often an epoch goes through them; each turn has augmentation of its own.
+    """
+
+    def __init__(self, crops: KeypointDataset, turns: int = 1) -> None:
         self.crops = crops
+        self.turns = turns
 
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
-        sample: dict[str, Any] = dict(self.crops[draw.item])
+        epoch = self.crops.epoch * self.turns + draw.turn
+        sample: dict[str, Any] = dict(self.crops.sample(draw.item, epoch))
         sample["weight"] = draw.weight
         if not draw.real:
             sample["visible"] = torch.zeros_like(torch.as_tensor(sample["visible"]))
@@ -57,11 +65,16 @@ class KeypointData(pl.LightningDataModule):
         train: what is trained on; its instances also give the mean pose that every table is set beside.
         val: watched while training.
         test: for `genloc test`.
+        annotations: one json of labels of one's own instead of `train` and, where that is not given, `val`,
+            which then gets some of its images (see `genloc.training.own`).
+        images: folder that the file names in `annotations` start from; looked for around the file by default.
+        val_fraction: part of the images of `annotations` that `val` gets, at least one.
         root: folder that all paths of the sets start from.
         crop_size: side of a square crop in pixels.
         padding: side of the crop over the longer side of the box.
         batch_size: most crops on one device at once.
         effective_batch: crops per optimiser step over all devices, reached by accumulating gradients.
+        least_steps: optimiser steps of an epoch at least: a small set is gone through several times in one.
         num_workers: processes that read and crop; the result does not depend on it.
         augmentation: random changes of training crops; null for none.
         seed: of order and augmentation.
@@ -73,23 +86,36 @@ class KeypointData(pl.LightningDataModule):
         train: SetSpec | None = None,
         val: SetSpec | None = None,
         test: SetSpec | None = None,
+        annotations: str | None = None,
+        images: str | None = None,
+        val_fraction: float = 0.2,
         root: str = ".",
         crop_size: int = 512,
         padding: float = 1.25,
         batch_size: int = 8,
         effective_batch: int = 200,
+        least_steps: int = 1,
         num_workers: int = 2,
         augmentation: Augmentation | None = Augmentation(),  # noqa: B008 - frozen
         seed: int = 0,
     ) -> None:
         super().__init__()
-        self.specs: dict[str, SetSpec | None] = {"train": train, "val": val, "test": test}
         self.root = Path(root)
+        if annotations is not None:
+            train, val = own_sets(
+                annotations,
+                images,
+                self.root,
+                given={"train": train, "val": val},
+                fraction=val_fraction,
+            )
+        self.specs: dict[str, SetSpec | None] = {"train": train, "val": val, "test": test}
         self.skeleton = load_skeleton(_skeleton_path(skeleton, self.root))
         self.crop_size = crop_size
         self.padding = padding
         self.batch_size = batch_size
         self.effective_batch = effective_batch
+        self.least_steps = least_steps
         self.num_workers = num_workers
         self.augmentation = augmentation
         self.seed = seed
@@ -117,6 +143,7 @@ class KeypointData(pl.LightningDataModule):
                 [instance.annotation_id for instance in self.sources["train"].instances],
                 effective_batch=self.effective_batch,
                 batch_size=self.batch_size,
+                least_steps=self.least_steps,
                 rank=self.trainer.global_rank if self.trainer else 0,
                 world_size=self.trainer.world_size if self.trainer else 1,
                 seed=self.seed,
@@ -139,6 +166,7 @@ class KeypointData(pl.LightningDataModule):
             "annotations": source.checksum,
             "crops": len(source.instances),
             "effective_batch": self.effective_batch,
+            "least_steps": self.least_steps,
             "seed": self.seed,
         }
 
@@ -154,7 +182,7 @@ class KeypointData(pl.LightningDataModule):
         self._train_crops = crops
         crops.set_epoch(self.windows.epoch)
         return DataLoader(
-            DrawnCrops(crops),
+            DrawnCrops(crops, self.windows.turns),
             batch_sampler=self.windows,  # type: ignore[arg-type]
             collate_fn=collate_draws,
             num_workers=self.num_workers,
