@@ -18,7 +18,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from genloc.data.annotation import NO_AREA, Annotation, Box, KeypointOrder, read_annotation
+from genloc.data.annotation import (
+    NO_AREA,
+    Annotation,
+    Box,
+    KeypointOrder,
+    read_annotation,
+    whole,
+)
 from genloc.data.image import read_image
 from genloc.skeleton import Skeleton, read_coco_json
 
@@ -194,13 +201,14 @@ class CocoKeypoints:
 
     def _read_images(self, images: Any) -> dict[int, dict[str, Any]]:
         if isinstance(images, dict):  # Animal Pose: an object from id to file name
-            images = [{"id": int(i), "file_name": name} for i, name in images.items()]
+            images = [{"id": whole(i), "file_name": name} for i, name in images.items()]
         listed: dict[int, dict[str, Any]] = {}
         for image in images:
-            if not isinstance(image.get("id"), int) or "file_name" not in image:
+            if whole(image.get("id")) is None or not _is_name(image.get("file_name")):
                 raise ValueError(
                     f"{self.annotations}: image {image} needs an integer id and a file_name"
                 )
+            image = {**image, "id": whole(image["id"])}
             if image["id"] in listed:
                 self._seen["images are listed again under the same id: the first counts"] += 1
             else:
@@ -209,7 +217,7 @@ class CocoKeypoints:
 
     def _read_annotations(self, content: dict[str, Any]) -> list[Annotation]:
         rows = content["annotations"]
-        ids = [a.get("id") for a in rows]
+        ids = [whole(a.get("id")) for a in rows]
         if None in ids or len(set(ids)) != len(ids):
             what = "have no id" if None in ids else "share ids"
             self.notes.append(f"annotations {what}: numbered from 1 by their place in the file")
@@ -237,7 +245,6 @@ class CocoKeypoints:
 
     def _instance(self, record: Annotation, box: Box) -> Instance:
         image = self._images[record.image_id]
-        width, height = image.get("width"), image.get("height")
         return Instance(
             annotation_id=record.id,
             image_id=record.image_id,
@@ -246,7 +253,7 @@ class CocoKeypoints:
             box=box,
             keypoints=record.keypoints,
             area=record.area,
-            image_size=(int(width), int(height)) if width and height else None,
+            image_size=_size(image),
         )
 
     def _missing_files(self, records: list[Annotation], rule: str) -> set[int]:
@@ -264,6 +271,16 @@ class CocoKeypoints:
                 f"({self._images[min(missing)]['file_name']!r}) is relative to"
             )
         return missing
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value) and "\0" not in value
+
+
+def _size(image: dict[str, Any]) -> tuple[int, int] | None:
+    """(width, height), or None where they are not stated as whole numbers above 0."""
+    width, height = whole(image.get("width")), whole(image.get("height"))
+    return (width, height) if width and height and width > 0 and height > 0 else None
 
 
 def image_folder(annotations: str | Path, file_names: Iterable[str]) -> Path:
