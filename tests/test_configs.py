@@ -63,6 +63,11 @@ def visual(root: Path) -> None:
         write_categories(root, name=f"annotations/mp100_split1_{part}.json")
 
 
+def own_data(root: Path) -> None:
+    write_coco(root, images=4)
+    (root / "mine.yaml").write_text("data: {annotations: annotations.json}")
+
+
 LAYOUTS: dict[str, Callable[[Path], None]] = {
     "quickstart": ap10k,
     "zoo": ap10k,
@@ -71,6 +76,7 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
     "human_art": human_art,
     "animalpose": animalpose,
     "visual": visual,
+    "own_data": own_data,
 }
 
 
@@ -96,9 +102,12 @@ def test_every_configuration_has_a_layout_here() -> None:
 def test_configuration_trains_and_is_scored(name: str, prior: Path, tmp_path: Path) -> None:
     LAYOUTS[name](tmp_path / "data")
     arguments = ["--config", str(CONFIGS / f"{name}.yaml")]
+    if (tmp_path / "data" / "mine.yaml").is_file():
+        arguments += ["--config", str(tmp_path / "data" / "mine.yaml")]
     arguments += small(tmp_path / "data", prior, tmp_path / "runs")
     assert main(["fit", *arguments]) == 0
-    assert main(["test", *arguments, "--ckpt_path", "none"]) == 0
+    scored = "validate" if name == "own_data" else "test"
+    assert main([scored, *arguments, "--ckpt_path", "none"]) == 0
     assert not list(tmp_path.glob("runs/*/*")), "a trial leaves nothing behind"
 
 
@@ -176,6 +185,14 @@ def test_words_train_and_are_scored_over_a_configuration(
     arguments += small(tmp_path / "data", prior, tmp_path / "runs")
     assert main(["fit", *arguments]) == 0
     assert main(["test", *arguments, "--ckpt_path", "none"]) == 0
+
+
+def test_the_real_prior_s_overlay_keeps_what_it_does_not_name(prior: Path, tmp_path: Path) -> None:
+    own_data(tmp_path / "data")
+    arguments = ["--config", str(CONFIGS / "own_data.yaml")]
+    arguments += ["--config", str(tmp_path / "data" / "mine.yaml")]
+    arguments += ["--config", str(CONFIGS / "prior" / "sd15.yaml")]
+    assert main(["fit", *arguments, *small(tmp_path / "data", prior, tmp_path / "runs")]) == 0
 
 
 @pytest.mark.parametrize(

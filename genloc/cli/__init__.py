@@ -13,7 +13,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import genloc
+from genloc.cli.check import run as check
 from genloc.cli.evaluate import run as evaluate
+from genloc.cli.import_ import run as import_
 from genloc.cli.predict import run as predict
 from genloc.cli.report import run as report
 from genloc.cli.split import run as split
@@ -32,6 +34,8 @@ COMMANDS: dict[str, Command] = {
     "split": split,
     "report": report,
     "zoo": zoo,
+    "import": import_,
+    "check": check,
 }
 """Name -> what it does; the first line of its docstring is its help."""
 

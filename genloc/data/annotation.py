@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,11 @@ from genloc.data.names import plain
 from genloc.skeleton import Skeleton
 
 Box = tuple[float, float, float, float]
+
+FAR = 1e7
+"""Pixels: a place further away than any picture is wide is a mistake."""
+
+NO_AREA = "annotations have no area: that of the box is taken"
 
 
 @dataclass
@@ -60,7 +64,12 @@ def read_annotation(
     where = f"{order.file}: annotation {id_}"
     if "image_id" not in record or "category_id" not in record:
         raise ValueError(f"{where} has no image_id or no category_id, it has {sorted(record)}")
-    category = int(record["category_id"])
+    category, image = whole(record["category_id"]), whole(record["image_id"])
+    if category is None or image is None:
+        raise ValueError(
+            f"{where}: image_id is {record['image_id']!r} and category_id {record['category_id']!r}, "
+            "expected whole numbers"
+        )
     keypoints, labelled, stated = order.take(record, category, where)
     remarks = []
     if category not in order.names:
@@ -72,13 +81,13 @@ def read_annotation(
     if not record.get("bbox") and visible.any():
         box = _extent(keypoints[visible, :2])
         remarks.append("annotations have no box: the extent of their keypoints, 10 % wider")
-    area = float(record.get("area") or 0)
+    area = _area(record.get("area"), where)
     if not area > 0 and box is not None:
         area = box[2] * box[3]
-        remarks.append("annotations have no area: that of the box is taken")
+        remarks.append(NO_AREA)
     return Annotation(
         id=id_,
-        image_id=int(record["image_id"]),
+        image_id=image,
         category_id=category,
         keypoints=keypoints,
         labelled=labelled,
@@ -87,6 +96,17 @@ def read_annotation(
         crowd=bool(record.get("iscrowd")),
         remarks=tuple(remarks),
     )
+
+
+def whole(value: Any) -> int | None:
+    """A whole number that a file gives, also as `7.0` or `"7"`; None for anything else."""
+    if isinstance(value, (bool, list, dict)) or value is None:
+        return None
+    try:
+        number = int(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return number if abs(number) < 2**63 and (isinstance(value, str) or number == value) else None
 
 
 class KeypointOrder:
@@ -147,8 +167,8 @@ class KeypointOrder:
                 f"{where}: v is {bad}, expected 0 (not labelled), 1 (hidden), 2 (seen)"
             )
         rows[v == 0] = 0  # some sets write -1 or null here; v alone says what is missing
-        if not np.isfinite(rows).all():
-            raise ValueError(f"{where}: a keypoint with v > 0 has no finite x, y")
+        if not (np.abs(rows) < FAR).all():  # neither are NaN and infinity
+            raise ValueError(f"{where}: a keypoint with v > 0 has no finite x, y in pixels")
         padded = np.vstack([rows, np.zeros((1, 3))])  # row -1: not labelled
         return padded[self._rows[key]].astype(np.float32), int((v > 0).sum()), stated
 
@@ -191,8 +211,9 @@ def _triples(values: list[Any], where: str) -> np.ndarray:
     """Keypoints as float64 [n, 3], from x, y, v flat or nested. null becomes NaN."""
     try:
         array = np.array(values, dtype=float)
-    except (TypeError, ValueError):
-        raise ValueError(f"{where}: keypoints are not x, y, v numbers: {values[:6]}...") from None
+    except (TypeError, ValueError, OverflowError):
+        shown = repr(values)[:60]
+        raise ValueError(f"{where}: keypoints are not x, y, v numbers: {shown}...") from None
     if array.size % 3 or array.ndim > 2 or (array.ndim == 2 and array.shape[1] != 3):
         raise ValueError(f"{where}: keypoints has {array.size} numbers, expected x, y, v triples")
     return array.reshape(-1, 3)
@@ -202,12 +223,25 @@ def _box(record: dict[str, Any], corners: bool, where: str) -> Box | None:
     values = record.get("bbox")
     if not values:
         return None
-    if len(values) != 4:
-        raise ValueError(f"{where}: bbox is {values}, expected x, y, width, height")
-    x, y, w, h = (float(value) for value in values)
+    if not isinstance(values, list) or len(values) != 4:
+        raise ValueError(f"{where}: bbox is {repr(values)[:60]}, expected x, y, width, height")
+    try:
+        x, y, w, h = (float(value) for value in values)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{where}: bbox is {values}, expected four numbers") from None
     if corners:
         w, h = w - x, h - y
-    return (x, y, w, h) if w > 0 and h > 0 and math.isfinite(x + y + w + h) else None
+    near = all(abs(value) < FAR for value in (x, y, w, h))  # false for NaN, too
+    return (x, y, w, h) if w > 0 and h > 0 and near else None
+
+
+def _area(value: Any, where: str) -> float:
+    """Square pixels, 0 where there is none."""
+    try:
+        area = float(value or 0)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{where}: area is {repr(value)[:60]}, expected a number") from None
+    return area if 0 < area < FAR**2 else 0.0
 
 
 def _extent(points: np.ndarray) -> Box:

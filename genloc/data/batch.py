@@ -91,7 +91,11 @@ class KeypointDataset(Dataset[KeypointBatch]):
         return len(self.source.instances)
 
     def __getitem__(self, index: int) -> KeypointBatch:
-        """One sample: the tensors of `KeypointBatch` without the B axis.
+        """One sample of the current epoch, see `sample`."""
+        return self.sample(index, self.epoch)
+
+    def sample(self, index: int, epoch: int) -> KeypointBatch:
+        """One sample: the tensors of `KeypointBatch` without the B axis, with the draws of an epoch.
 
         Raises:
             OSError: the picture is absent, truncated or not a picture; names the file.
@@ -101,7 +105,7 @@ class KeypointDataset(Dataset[KeypointBatch]):
                 0
             )  # the workers are the parallelism; OpenCV's threads hang after fork
         annotation = self.source.instances[index].annotation_id
-        return self.crop(index, sample_generator(self.seed, self.epoch, annotation))
+        return self.crop(index, sample_generator(self.seed, epoch, annotation))
 
     def crop(self, index: int, rng: np.random.Generator) -> KeypointBatch:
         """One instance as `__getitem__` gives it, augmented by the draws of `rng`."""

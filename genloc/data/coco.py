@@ -18,11 +18,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from genloc.data.annotation import Annotation, Box, KeypointOrder, read_annotation
+from genloc.data.annotation import (
+    NO_AREA,
+    Annotation,
+    Box,
+    KeypointOrder,
+    read_annotation,
+    whole,
+)
 from genloc.data.image import read_image
 from genloc.skeleton import Skeleton, read_coco_json
 
-__all__ = ["CocoKeypoints", "Instance", "read_image"]
+__all__ = ["CocoKeypoints", "Instance", "image_folder", "read_image"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +84,7 @@ class CocoKeypoints:
         annotations: the file. checksum: first 16 hex digits of its sha256.
         box_scores: annotation_id -> score of its box, where boxes are a detector's
             (`genloc.data.detections`); else None.
+        has_areas: some instance has an area of its own; else all are those of their boxes.
 
     Raises:
         FileNotFoundError: the file, the folder or (`missing_images="error"`) a picture is absent.
@@ -139,6 +147,7 @@ class CocoKeypoints:
         self._records = [r for r in records if r.reason != _NO_PICTURE]
         self.dropped = dict(Counter(r.reason for r in records if r.reason is not None))
         self.instances = [self._instance(r, r.box) for r in records if r.reason is None and r.box]
+        self.has_areas = any(r.reason is None and NO_AREA not in r.remarks for r in records)
         self._seen.update(remark for r in records for remark in r.remarks)
         self.notes += [f"{n} {remark}" for remark, n in self._seen.items()]
 
@@ -167,7 +176,8 @@ class CocoKeypoints:
         """COCO json object of the selected images for pycocotools, keypoints cut to the skeleton.
 
         Crowds and instances without keypoints stay in it as what they are to COCO's evaluation:
-        regions where a detection is neither right nor wrong. `info` holds file and checksum.
+        regions where a detection is neither right nor wrong. `info` holds file, checksum and whether
+        areas are the file's (`areas`).
         """
         listed = {
             i: {**c, "keypoints": list(self.skeleton.keypoints)}
@@ -177,7 +187,11 @@ class CocoKeypoints:
             i = record.category_id
             listed.setdefault(i, {"id": i, "name": self.species(i)})
         return {
-            "info": {"file": self.annotations.name, "checksum": self.checksum},
+            "info": {
+                "file": self.annotations.name,
+                "checksum": self.checksum,
+                "areas": self.has_areas,
+            },
             "images": list(self._images.values()),
             "annotations": [
                 {
@@ -198,13 +212,14 @@ class CocoKeypoints:
 
     def _read_images(self, images: Any) -> dict[int, dict[str, Any]]:
         if isinstance(images, dict):  # Animal Pose: an object from id to file name
-            images = [{"id": int(i), "file_name": name} for i, name in images.items()]
+            images = [{"id": whole(i), "file_name": name} for i, name in images.items()]
         listed: dict[int, dict[str, Any]] = {}
         for image in images:
-            if not isinstance(image.get("id"), int) or "file_name" not in image:
+            if whole(image.get("id")) is None or not _is_name(image.get("file_name")):
                 raise ValueError(
                     f"{self.annotations}: image {image} needs an integer id and a file_name"
                 )
+            image = {**image, "id": whole(image["id"])}
             if image["id"] in listed:
                 self._seen["images are listed again under the same id: the first counts"] += 1
             else:
@@ -213,7 +228,7 @@ class CocoKeypoints:
 
     def _read_annotations(self, content: dict[str, Any]) -> list[Annotation]:
         rows = content["annotations"]
-        ids = [a.get("id") for a in rows]
+        ids = [whole(a.get("id")) for a in rows]
         if None in ids or len(set(ids)) != len(ids):
             what = "have no id" if None in ids else "share ids"
             self.notes.append(f"annotations {what}: numbered from 1 by their place in the file")
@@ -244,7 +259,6 @@ class CocoKeypoints:
 
     def _instance(self, record: Annotation, box: Box) -> Instance:
         image = self._images[record.image_id]
-        width, height = image.get("width"), image.get("height")
         return Instance(
             annotation_id=record.id,
             image_id=record.image_id,
@@ -253,7 +267,7 @@ class CocoKeypoints:
             box=box,
             keypoints=record.keypoints,
             area=record.area,
-            image_size=(int(width), int(height)) if width and height else None,
+            image_size=_size(image),
         )
 
     def _missing_files(self, records: list[Annotation], rule: str) -> set[int]:
@@ -271,6 +285,31 @@ class CocoKeypoints:
                 f"({self._images[min(missing)]['file_name']!r}) is relative to"
             )
         return missing
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value) and "\0" not in value
+
+
+def _size(image: dict[str, Any]) -> tuple[int, int] | None:
+    """(width, height), or None where they are not stated as whole numbers above 0."""
+    width, height = whole(image.get("width")), whole(image.get("height"))
+    return (width, height) if width and height and width > 0 and height > 0 else None
+
+
+def image_folder(annotations: str | Path, file_names: Iterable[str]) -> Path:
+    """The folder that `file_name` is most likely relative to, by looking for the first picture.
+
+    Tried are the json's own folder and the one above it, then `images` and `data` in either.
+
+    Returns:
+        the first of these with the picture; the json's own folder where none has it.
+    """
+    own = Path(annotations).parent
+    first = next(iter(file_names), None)
+    above = own / ".." if own == Path() else own.parent
+    tried = [own, above, *(f / name for f in (own, above) for name in ("images", "data"))]
+    return next((f for f in tried if first is not None and (f / first).is_file()), own)
 
 
 def _selection(

@@ -81,25 +81,35 @@ class EpisodeDataset(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return len(self.crops)
 
-    def supports(self, index: int) -> list[int]:
-        """Indices of the S instances that are shown with a query, in this epoch."""
+    @property
+    def epoch(self) -> int:
+        """The epoch whose draws are made."""
+        return self.crops.epoch
+
+    def supports(self, index: int, epoch: int | None = None) -> list[int]:
+        """Indices of the S instances that are shown with a query, in this epoch or another."""
         instances = self.crops.source.instances
-        rng = self._rng(index)
+        rng = self._rng(index, self.epoch if epoch is None else epoch)
         others = [i for i in self._own[index] if i != index]
         # Not another one of the same picture, unless there are too few.
         elsewhere = [i for i in others if instances[i].image_id != instances[index].image_id]
         others = elsewhere if len(elsewhere) >= self.shots else others
         return [others[i] for i in rng.choice(len(others), self.shots, replace=False)]
 
-    def _rng(self, index: int) -> np.random.Generator:
+    def _rng(self, index: int, epoch: int) -> np.random.Generator:
         instance = self.crops.source.instances[index]
         crops = self.crops
-        return sample_generator(crops.seed, crops.epoch, instance.annotation_id, purpose=SUPPORT)
+        return sample_generator(crops.seed, epoch, instance.annotation_id, purpose=SUPPORT)
 
     def __getitem__(self, index: int) -> dict[str, Tensor]:
-        sample: dict[str, Any] = dict(self.crops[index])
-        rng = self._rng(index).spawn(self.shots)
-        shown = [self.crops.crop(i, own) for i, own in zip(self.supports(index), rng, strict=True)]
+        return self.sample(index, self.epoch)
+
+    def sample(self, index: int, epoch: int) -> dict[str, Tensor]:
+        """A query with its supports, with the draws of an epoch."""
+        sample: dict[str, Any] = dict(self.crops.sample(index, epoch))
+        rng = self._rng(index, epoch).spawn(self.shots)
+        supports = self.supports(index, epoch)
+        shown = [self.crops.crop(i, own) for i, own in zip(supports, rng, strict=True)]
         for name in ("image", "points", "visible"):
             sample[f"support_{name}"] = torch.stack([one[name] for one in shown])  # type: ignore[literal-required]
         sample["visible"] = sample["visible"] & sample["support_visible"].any(0)

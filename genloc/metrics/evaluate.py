@@ -34,6 +34,7 @@ class Evaluation:
         mean_pose_of: what the mean pose was taken from, in words.
         protocol: how they were made.
         notes: what the reader should know besides.
+        areas: whether the annotations have areas, without which OKS and AP measure against the boxes' sizes.
     """
 
     scores: Mapping[str, Any]
@@ -41,11 +42,21 @@ class Evaluation:
     mean_pose_of: str
     protocol: Protocol
     notes: tuple[str, ...] = ()
+    areas: bool = True
 
     def table(self, title: str = "Keypoints", row: str = "results") -> Table:
         """Both rows with the protocol."""
         rows = {row: self.scores, f"mean pose of {self.mean_pose_of}": self.mean_pose}
-        return Table(title, rows, self.protocol, self.notes)
+        return Table(title, self.shown(rows), self.protocol, self.notes)
+
+    def shown(self, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+        """Rows for a table: PCK alone where there are no areas, as the notes say."""
+        if self.areas or "PCK@0.1" not in self.scores:
+            return dict(rows)
+        return {
+            name: {key: value for key, value in row.items() if key.startswith("PCK")}
+            for name, row in rows.items()
+        }
 
     def species_table(self) -> Table:
         """AP of each species."""
@@ -108,6 +119,11 @@ def evaluate(
     if answered and len(answered) < len(truth):
         notes.append(f"{len(truth) - len(answered)} of {len(truth)} instances have no result")
 
+    areas = bool((ground_truth.get("info") or {}).get("areas", True))
+    if not areas and "PCK@0.1" in scores:
+        notes.append("no AP: the annotations have no areas; PCK measures against the boxes")
+    elif not areas:
+        notes.append("the annotations have no areas: those of the boxes are taken")
     of = "the training set"
     if pose is None:
         of, pose = "these annotations", mean_pose(truth)
@@ -123,6 +139,7 @@ def evaluate(
         mean_pose_of=of,
         protocol=protocol or _unknown_protocol(ground_truth, skeleton, sigmas, nms),
         notes=tuple(notes),
+        areas=areas,
     )
 
 

@@ -63,7 +63,7 @@ class Progress(RichProgressBar):
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_epoch_end(trainer, pl_module)
         if self.is_disabled and trainer.is_global_zero:
-            shown = {"loss": "train/loss", "val AP": "val/AP"}
+            shown = {"loss": "train/loss", "val AP": "val/AP", "val PCK@0.1": "val/PCK@0.1"}
             numbers = [
                 f"{name} {float(trainer.callback_metrics[key]):.3f}"
                 for name, key in shown.items()

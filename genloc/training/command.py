@@ -21,7 +21,7 @@ from genloc.training.episode_outcome import write_episode_outcome
 from genloc.training.logs import FOLDER as LOGS
 from genloc.training.logs import run_loggers
 from genloc.training.module import KeypointModule
-from genloc.training.outcome import RECORD, write_adapter, write_outcome
+from genloc.training.outcome import RECORD, load_best, write_adapter, write_outcome
 from genloc.training.record import crops_to_show, record_of
 from genloc.training.resume import read_checkpoint
 from genloc.training.scoring import Scoring
@@ -79,6 +79,12 @@ class TrainingCLI(LightningCLI):
             help="Start again in the folder of an earlier run, whose results are deleted.",
         )
         parser.add_class_arguments(Scoring, "scoring")
+        parser.add_argument(
+            "--validate_after",
+            type=bool,
+            default=False,
+            help="End `fit` as `genloc validate` does: table and pictures of the best weights.",
+        )
         parser.add_lightning_class_args(Checkpoints, "checkpoints")
         parser.add_lightning_class_args(Pictures, "pictures")
 
@@ -180,8 +186,15 @@ class TrainingCLI(LightningCLI):
             )
 
     def after_fit(self) -> None:
-        if self.trainer.is_global_zero and not is_trial(self.trainer):
-            write_adapter(self.model, self.datamodule, self.run_folder)
+        best = None if is_trial(self.trainer) else load_best(self.model, self.run_folder)
+        if best is None:
+            return
+        if self.trainer.is_global_zero:
+            write_adapter(self.model, self.datamodule, self.run_folder, best)
+        if self.config["fit"].validate_after and "val" in self.datamodule.sources:
+            self.checkpoint = best
+            self.trainer.validate(self.model, datamodule=self.datamodule, verbose=False)
+            self._write_outcome("val")
 
     def after_validate(self) -> None:
         self._write_outcome("val")

@@ -21,19 +21,27 @@ from genloc.data.episodes import EpisodeDataset, Episodes
 from genloc.data.transforms import Augmentation
 from genloc.skeleton import load_skeleton
 from genloc.training.episodes import EpisodeScores
+from genloc.training.own import own_sets
 from genloc.training.scores import Scores
 from genloc.training.sets import SetSpec, lay_over, load_set
 from genloc.training.windows import Draw, Turns, Windows
 
 
 class DrawnCrops(Dataset[dict[str, Any]]):
-    """Training crops as the sampler draws them: the dataset's samples with their weight in the window."""
+    """Training crops as the sampler draws them: the dataset's samples with their weight in the window.
 
-    def __init__(self, crops: KeypointDataset | EpisodeDataset) -> None:
+    Args:
+        crops: the samples.
+        turns: how often an epoch goes through them; each turn has augmentation of its own.
+    """
+
+    def __init__(self, crops: KeypointDataset | EpisodeDataset, turns: int = 1) -> None:
         self.crops = crops
+        self.turns = turns
 
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
-        sample: dict[str, Any] = dict(self.crops[draw.item])
+        epoch = self.crops.epoch * self.turns + draw.turn
+        sample: dict[str, Any] = dict(self.crops.sample(draw.item, epoch))
         sample["weight"] = draw.weight
         if not draw.real:
             sample["visible"] = torch.zeros_like(torch.as_tensor(sample["visible"]))
@@ -65,11 +73,16 @@ class KeypointData(pl.LightningDataModule):
         test: for `genloc test`.
         split: a file of `genloc split`: its parts are laid over the sets of the same names (train, val, test),
             and sets without a part stay as they are.
+        annotations: one json of labels of one's own instead of `train` and, where that is not given, `val`,
+            which then gets some of its images (see `genloc.training.own`).
+        images: folder that the file names in `annotations` start from; looked for around the file by default.
+        val_fraction: part of the images of `annotations` that `val` gets, at least one.
         root: folder that all paths of the sets start from.
         crop_size: side of a square crop in pixels.
         padding: side of the crop over the longer side of the box.
         batch_size: most crops on one device at once.
         effective_batch: crops per optimiser step over all devices, reached by accumulating gradients.
+        least_steps: optimiser steps of an epoch at least: a small set is gone through several times in one.
         num_workers: processes that read and crop; the result does not depend on it.
         augmentation: random changes of training crops; null for none.
         views: how many crops of each instance are drawn and then seen in turns, epoch by epoch, so that
@@ -87,11 +100,15 @@ class KeypointData(pl.LightningDataModule):
         val: SetSpec | None = None,
         test: SetSpec | None = None,
         split: str | None = None,
+        annotations: str | None = None,
+        images: str | None = None,
+        val_fraction: float = 0.2,
         root: str = ".",
         crop_size: int = 512,
         padding: float = 1.25,
         batch_size: int = 8,
         effective_batch: int = 200,
+        least_steps: int = 1,
         num_workers: int = 2,
         augmentation: Augmentation | None = Augmentation(),  # noqa: B008 - frozen
         views: int | None = None,
@@ -103,6 +120,14 @@ class KeypointData(pl.LightningDataModule):
             raise ValueError(f"data.views is {views}; expected at least 1, or null")
         self.views = views
         self.root = Path(root)
+        if annotations is not None:
+            train, val = own_sets(
+                annotations,
+                images,
+                self.root,
+                given={"train": train, "val": val},
+                fraction=val_fraction,
+            )
         self.specs = lay_over(split, {"train": train, "val": val, "test": test}, self.root)
         self.episodes = episodes
         if episodes is None:
@@ -113,6 +138,7 @@ class KeypointData(pl.LightningDataModule):
         self.padding = padding
         self.batch_size = batch_size
         self.effective_batch = effective_batch
+        self.least_steps = least_steps
         self.num_workers = num_workers
         self.augmentation = augmentation
         self.seed = seed
@@ -141,10 +167,17 @@ class KeypointData(pl.LightningDataModule):
                 [instance.annotation_id for instance in self.sources["train"].instances],
                 effective_batch=self.effective_batch,
                 batch_size=self.batch_size,
+                least_steps=self.least_steps,
                 rank=self.trainer.global_rank if self.trainer else 0,
                 world_size=self.trainer.world_size if self.trainer else 1,
                 seed=self.seed,
             )
+            if self.views is not None and self.windows.turns > 1:
+                raise ValueError(
+                    f"data.views is {self.views}, but an epoch of {self.least_steps} steps (data.least_steps) "
+                    f"goes {self.windows.turns} times through the crops, each time with other draws; "
+                    "leave one of the two out"
+                )
 
     def training_source(self) -> CocoKeypoints | None:
         """The training set's labels, where they are there: evaluation needs their mean pose."""
@@ -165,6 +198,7 @@ class KeypointData(pl.LightningDataModule):
             "crops": len(source.instances),
             "of them": _digest([instance.annotation_id for instance in source.instances]),
             "effective_batch": self.effective_batch,
+            "least_steps": self.least_steps,
             "seed": self.seed,
             **views,
         } | ({} if self.episodes is None else {"shots": self.episodes.shots})
@@ -191,7 +225,7 @@ class KeypointData(pl.LightningDataModule):
         self._train_crops = crops
         crops.set_epoch(self.view(self.windows.epoch))
         return DataLoader(
-            DrawnCrops(crops),
+            DrawnCrops(crops, self.windows.turns),
             batch_sampler=self.windows,  # type: ignore[arg-type]
             collate_fn=collate_draws,
             num_workers=self.num_workers,

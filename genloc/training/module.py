@@ -149,6 +149,8 @@ class KeypointModule(pl.LightningModule):
         windows = self.data.windows
         self.trainer.accumulate_grad_batches = windows.accumulation
         if self.trainer.is_global_zero:
+            if "val" in self.data.sources:
+                print(f"watched: {self.data.sources['val'].summary()}")
             print(
                 f"{self.data.sources['train'].summary()}\n"
                 f"{windows.steps} optimiser steps an epoch, of {windows.window} crops in "
@@ -294,7 +296,7 @@ class KeypointModule(pl.LightningModule):
             return
         self.last_scores = self.scores.compute()
         for name, value in self.last_scores.items():
-            self.log(f"val/{name}", value, prog_bar=name == "AP", batch_size=1)
+            self.log(f"val/{name}", value, prog_bar=name in ("AP", "PCK@0.1"), batch_size=1)
 
     # ------------------------------------------------------------------ checkpoints
 

@@ -31,19 +31,29 @@ RECORD = "record-{}.npz"
 """Of each evaluated set, for `genloc report`."""
 
 
-def write_adapter(module: KeypointModule, data: KeypointData, run: Path) -> None:
-    """Write `<run>/adapter` from the best checkpoint, or from the last where nothing was validated.
+def load_best(module: KeypointModule, run: Path) -> Path | None:
+    """Give the module the weights of the best checkpoint, or of the last where nothing was validated.
 
-    Leaves the module with those weights. A baseline has no adapter: its checkpoints are all there is.
+    Returns:
+        the checkpoint; None where there is none.
     """
     path = checkpoint_path(run, "best")
     if not path.is_file():
         path = checkpoint_path(run, "last")
     if not path.is_file():
-        return
+        return None
     checkpoint = read_checkpoint(path)
     check_names(checkpoint["state_dict"], trainable_state(module))
     module.load_state_dict(checkpoint["state_dict"], strict=False)
+    return path
+
+
+def write_adapter(module: KeypointModule, data: KeypointData, run: Path, path: Path) -> None:
+    """Write `<run>/adapter` from the checkpoint `path`, whose weights the module has.
+
+    A baseline has no adapter: its checkpoints are all there is.
+    """
+    checkpoint = read_checkpoint(path)
     model, condition = module.model, module.condition
     print(f"trained: {path}")
     if not isinstance(model, GenLoc) or not can_be_saved(condition):
@@ -74,6 +84,7 @@ def recipe(module: KeypointModule, data: KeypointData) -> dict[str, Any]:
         "loss": type(module.loss).__name__,
         "sigma": module.sigma,
         "effective_batch": data.effective_batch,
+        "least_steps": data.least_steps,
         **module.rates,
         "schedule": module.schedule,
         "seed": module.seed,
@@ -149,6 +160,7 @@ def write_outcome(
     notes = (f"mean pose: of {result.mean_pose_of}, placed in each box", *result.notes)
     rows = {run.name: result.scores, "mean pose": result.mean_pose}
     rows |= {f"{run.name}, sigmas {sigmas}": scores for sigmas, scores in other_sigmas.items()}
+    rows = result.shown(rows)
     console = Console()
     if not console.is_terminal:
         console = Console(width=110)

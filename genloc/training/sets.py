@@ -20,8 +20,8 @@ class SetSpec:
     Args:
         annotations: COCO-keypoints json.
         images: folder that the file names in the json start from.
-        image_ids: keep only these images: a file of ids, either numbers in any punctuation or a json in which
-            `file.json#key.key` names the part (a list, or lists below it).
+        image_ids: keep only these images: their ids, or a file of ids, either numbers in any punctuation or a
+            json in which `file.json#key.key` names the part (a list, or lists below it).
         annotation_ids: keep only these annotations; same form.
         exclude: ids to leave out again, same form: of annotations where `annotation_ids` is given, else of
             images.
@@ -33,25 +33,35 @@ class SetSpec:
 
     annotations: str
     images: str = "."
-    image_ids: str | None = None
-    annotation_ids: str | None = None
-    exclude: str | None = None
+    image_ids: str | list[int] | None = None
+    annotation_ids: str | list[int] | None = None
+    exclude: str | list[int] | None = None
     split: str | None = None
     detections: str | None = None
 
     def selection(self) -> str:
         """What is kept, in words; empty for everything."""
-        kept = [part for part in (self.image_ids, self.annotation_ids, self.split) if part]
-        return " and ".join(kept) + (f" without {self.exclude}" if self.exclude else "")
+        given = (self.image_ids, self.annotation_ids, self.split)
+        kept = [_in_words(part) for part in given if part]
+        return " and ".join(kept) + (f" without {_in_words(self.exclude)}" if self.exclude else "")
 
 
-def read_ids(path: str, root: Path) -> list[int]:
+def _in_words(ids: str | list[int]) -> str:
+    if isinstance(ids, str):
+        return ids
+    shown = ", ".join(map(str, ids[:12])) + (", ..." if len(ids) > 12 else "")
+    return f"{len(ids)} images ({shown})"
+
+
+def read_ids(path: str | list[int], root: Path) -> list[int]:
     """Ids in a file, in its order, each once. `path` may end in `#key.key`, see `SetSpec`.
 
     Raises:
         FileNotFoundError: no such file.
         ValueError: no such key, or no numbers there.
     """
+    if not isinstance(path, str):
+        return list(dict.fromkeys(path))
     name, _, key = path.partition("#")
     file = root / name
     if not file.is_file():

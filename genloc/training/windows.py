@@ -20,12 +20,14 @@ class Draw(NamedTuple):
     """One crop of a micro-batch, as the sampler hands it to the dataset.
 
     `item` counts in the dataset; `weight` is the crop's part in its window's loss; a crop that is not `real`
-    only fills a micro-batch up, so that all processes have equally many, and counts nothing.
+    only fills a micro-batch up, so that all processes have equally many, and counts nothing. `turn` counts how
+    often the epoch has gone through the crops before, where they are few.
     """
 
     item: int
     weight: float
     real: bool
+    turn: int = 0
 
 
 class Windows(Sampler[list[Draw]]):
@@ -41,6 +43,8 @@ class Windows(Sampler[list[Draw]]):
         batch_size: most crops of one micro-batch on one process.
         rank, world_size: this process and the number of processes.
         seed: of the permutations.
+        least_steps: optimiser steps of an epoch at least: where the crops are too few for them, an epoch goes
+            through them several times, each time in another order.
 
     Raises:
         ValueError: no crops, or a size that is not positive.
@@ -52,17 +56,22 @@ class Windows(Sampler[list[Draw]]):
         *,
         effective_batch: int,
         batch_size: int,
+        least_steps: int = 1,
         rank: int = 0,
         world_size: int = 1,
         seed: int = 0,
     ) -> None:
         if not len(ids):
             raise ValueError("ids: there is no crop to train on")
-        if effective_batch < 1 or batch_size < 1:
+        if effective_batch < 1 or batch_size < 1 or least_steps < 1:
             raise ValueError(
-                f"effective_batch and batch_size must be at least 1, got {effective_batch} and {batch_size}"
+                "effective_batch, batch_size and least_steps must be at least 1, got "
+                f"{effective_batch}, {batch_size} and {least_steps}"
             )
         self._sorted = np.argsort(np.asarray(ids, dtype=np.int64), kind="stable")
+        # Whole turns only, so that every crop is seen equally often.
+        missing = (least_steps - 1) * effective_batch + 1
+        self.turns = max(1, math.ceil(missing / len(self._sorted)))
         self.effective_batch = effective_batch
         self.batch_size = batch_size
         self.rank = rank
@@ -75,14 +84,19 @@ class Windows(Sampler[list[Draw]]):
         raise TypeError("a sampler of windows has no fixed length: a resumed epoch is shorter")
 
     @property
+    def crops(self) -> int:
+        """Crops of a whole epoch, each counted as often as it is seen."""
+        return self.turns * len(self._sorted)
+
+    @property
     def steps(self) -> int:
         """Optimiser steps of a whole epoch."""
-        return math.ceil(len(self._sorted) / self.effective_batch)
+        return math.ceil(self.crops / self.effective_batch)
 
     @property
     def window(self) -> int:
         """Crops of a full window: the effective batch, or all where there are fewer."""
-        return min(self.effective_batch, len(self._sorted))
+        return min(self.effective_batch, self.crops)
 
     @property
     def accumulation(self) -> int:
@@ -108,20 +122,26 @@ class Windows(Sampler[list[Draw]]):
 
     def order(self, epoch: int) -> np.ndarray:
         """Dataset indices of an epoch in the order they are seen, [crops]."""
-        rng = np.random.default_rng(np.random.SeedSequence([self.seed, epoch]))
-        return self._sorted[rng.permutation(len(self._sorted))]
+        orders = []
+        for turn in range(self.turns):
+            key = [self.seed, epoch] + [turn] * (turn > 0)
+            rng = np.random.default_rng(np.random.SeedSequence(key))
+            orders.append(self._sorted[rng.permutation(len(self._sorted))])
+        return np.concatenate(orders)
 
     def __iter__(self) -> Iterator[list[Draw]]:
         order = self.order(self.epoch)
         for step in range(self.first_step, self.steps):
-            window = order[step * self.effective_batch : (step + 1) * self.effective_batch]
-            yield from self._deal(window)
+            begin = step * self.effective_batch
+            yield from self._deal(order[begin : begin + self.effective_batch], begin)
 
-    def _deal(self, window: np.ndarray) -> Iterator[list[Draw]]:
-        mine = [int(index) for index in window[self.rank :: self.world_size]]
+    def _deal(self, window: np.ndarray, begin: int) -> Iterator[list[Draw]]:
+        """The window's micro-batches; `begin` is the place of its first crop in the epoch."""
+        places = range(self.rank, len(window), self.world_size)
+        mine = [(int(window[p]), (begin + p) // len(self._sorted)) for p in places]
         # The gradient is the mean over processes, so a crop weighs processes / crops of the window.
         weight = self.world_size / len(window)
-        draws = [Draw(index, weight, True) for index in mine]
+        draws = [Draw(index, weight, True, turn) for index, turn in mine]
         for _ in range(math.ceil(len(window) / self.world_size) - len(mine)):
             draws.append(Draw(int(window[0]), 0.0, False))
         parts = self._micro_batches(len(window))
@@ -129,7 +149,7 @@ class Windows(Sampler[list[Draw]]):
             yield [draws[i] for i in part]
 
     def _sizes(self) -> list[int]:
-        total, size = len(self._sorted), self.effective_batch
+        total, size = self.crops, self.effective_batch
         return [min(size, total - begin) for begin in range(0, total, size)]
 
     def _micro_batches(self, window: int) -> int:

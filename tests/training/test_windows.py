@@ -112,3 +112,29 @@ def test_refuses_what_cannot_be_sampled(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         Windows(ids, effective_batch=effective, batch_size=batch)
+
+
+def test_a_small_set_is_gone_through_several_times_an_epoch() -> None:
+    windows = Windows(range(100, 107), effective_batch=4, batch_size=2, least_steps=5, seed=3)
+    assert (windows.turns, windows.crops, windows.steps) == (3, 21, 6)
+    draws = [draw for batch in windows for draw in batch]
+    assert windows.micro_batches_left() == len(list(windows)) == 5 * 2 + 1
+    for turn in range(3):  # each turn sees every crop once, in an order of its own
+        assert sorted(d.item for d in draws if d.turn == turn) == list(range(7))
+    orders = [tuple(d.item for d in draws if d.turn == turn) for turn in range(3)]
+    assert len(set(orders)) == 3
+    # the first turn is what it would be without the others
+    plain = Windows(range(100, 107), effective_batch=4, batch_size=2, seed=3)
+    assert np.array_equal(windows.order(0)[:7], plain.order(0))
+    # going on in the middle leaves out what was seen
+    windows.start_at(0, 4)
+    assert [d for batch in windows for d in batch] == draws[16:]
+    assert windows.micro_batches_left() == 3
+
+
+@given(crops=st.integers(1, 40), effective=st.integers(1, 20), least=st.integers(1, 30))
+def test_an_epoch_has_as_many_steps_as_asked_for(crops: int, effective: int, least: int) -> None:
+    windows = Windows(range(crops), effective_batch=effective, batch_size=4, least_steps=least)
+    assert windows.steps >= least
+    # no more turns than needed
+    assert windows.turns == 1 or -(-(windows.turns - 1) * crops // effective) < least
