@@ -67,14 +67,20 @@ class Plain:
 
 
 def in_turns(rivals: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each rival in each round; the first round warms up and is not counted."""
+    """Seconds of each rival in each round; the first round warms up and is not counted.
+
+    With one thread on a CPU they are seconds of that processor, so that other work on the machine does not
+    count; else seconds on the wall.
+    """
+    alone = torch.get_num_threads() == 1 and not torch.cuda.is_available()
+    clock = time.process_time if alone else time.perf_counter
     seconds: dict[str, list[float]] = {name: [] for name in rivals}
     for turn in range(rounds + 1):
         for name, work in rivals.items():
-            began = time.perf_counter()
+            began = clock()
             work()
             if turn:
-                seconds[name].append(time.perf_counter() - began)
+                seconds[name].append(clock() - began)
     return seconds
 
 

@@ -174,6 +174,7 @@ def test_lora_that_does_not_fit(saved, change, message):
     [
         (lambda s: s.update(weight=s["weight"][:5].clone()), r"\(5, 24\).*expected \(17, 24\)"),
         (lambda s: s.update(other=torch.zeros(1)), "has too much: other"),
+        (lambda s: s.update(other=s.pop("weight")), "lacks weight; has too much: other"),
         (lambda s: s["weight"].fill_(torch.nan), "not finite"),
     ],
 )
@@ -203,9 +204,10 @@ def test_absent_files(saved, tmp_path):
             load_adapter(broken)
 
 
-def test_pickles_are_not_read(saved):
+@pytest.mark.parametrize("name", [LORA_FILE, "conditions.safetensors"])
+def test_pickles_are_not_read(saved, name):
     folder, _, _ = saved
-    torch.save({}, folder / LORA_FILE)
+    torch.save({}, folder / name)
     with pytest.raises(AdapterError, match="not a whole safetensors file"):
         load_adapter(folder)
 

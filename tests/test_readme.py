@@ -15,7 +15,10 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -75,6 +78,16 @@ RUN_AS = {
     "genloc test --config configs/visual.yaml": (
         f"genloc test --config configs/visual.yaml {ONE_STEP} --ckpt_path none"
     ),
+    "genloc predict clips/horse.mp4 --adapter runs/quickstart/adapter --track": (
+        "genloc predict clips/horse.mp4 --adapter runs/made/adapter --track"
+    ),
+    "genloc predict data/ap10k/data --boxes data/ap10k/annotations/ap10k-val-split1.json "
+    "--adapter runs/quickstart/adapter --out predictions/val": (
+        "genloc predict data/ap10k/data --boxes data/ap10k/annotations/ap10k-val-split1.json "
+        "--adapter runs/made/adapter --out predictions/val"
+    ),
+    "genloc evaluate predictions/val/results.json data/ap10k/annotations/ap10k-val-split1.json "
+    "--skeleton ap10k": "",
     "genloc fit --config configs/zoo.yaml --name mine --data.root mine --data.skeleton mine/skeleton.yaml "
     "--data.train.annotations annotations.json --data.train.images images "
     "--data.val.annotations annotations.json --data.val.images images": (
@@ -102,8 +115,10 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder like a fresh clone, with small data in it."""
     from genloc.data.zoo import write_zoo
     from genloc.splits import few_shot, read_source, write_split, zero_shot
+    from tests.make_adapter import write_adapter
     from tests.make_categories import write_categories
     from tests.make_prior import tiny_modules, write_folder
+    from tests.media.clips import write_clip
 
     clone = tmp_path_factory.mktemp("clone")
     for name in ("genloc", "configs", "tools", "tests", "pyproject.toml", "README.md", "LICENSE"):
@@ -135,6 +150,13 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
         one["keypoints"] = [k.replace("_eye", "_ear") for k in one["keypoints"]]
     (mine / "annotations.json").write_text(json.dumps(truth), encoding="utf-8")
     (mine / "skeleton.yaml").write_text(blocks("yaml")[0], encoding="utf-8")
+
+    # A random adapter stands in for the quickstart's, which is trained by another test.
+    write_adapter(clone / "runs" / "made")
+    (clone / "clips").mkdir()
+    write_clip(clone / "clips" / "horse.mp4", 6)
+    for name in ("a.jpg", "b.jpg"):
+        cv2.imwrite(str(clone / name), np.zeros((200, 300, 3), np.uint8))
     return clone
 
 
@@ -167,6 +189,14 @@ def test_the_readme_and_this_table_name_the_same_commands() -> None:
 def test_a_command_runs(command: str, clone: Path) -> None:
     done = run(RUN_AS.get(command) or command, clone, seconds=300)
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
+
+
+def test_the_python_example_runs(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (code,) = [block for block in blocks("python") if "KeypointPredictor" in block]
+    monkeypatch.chdir(clone)
+    names: dict[str, Any] = {}
+    exec(code.replace("runs/quickstart", "runs/made"), names)
+    assert names["found"].xy.shape == (2, 17, 2)
 
 
 def test_a_reduced_form_keeps_the_command_and_its_options() -> None:
