@@ -24,7 +24,10 @@ def test_the_overview_lists_every_command(capsys: pytest.CaptureFixture[str]) ->
     assert __version__ in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["evaluate", "--help"], ["zoo", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"]] + [[name, "--help"] for name in ("evaluate", "zoo", "import", "check")],
+)
 def test_help_comes_in_under_a_second_without_torch(repository: Path, arguments: list[str]) -> None:
     code = (
         "import sys\nfrom genloc.cli import main\n"

@@ -88,13 +88,20 @@ RUN_AS = {
     ),
     "genloc evaluate predictions/val/results.json data/ap10k/annotations/ap10k-val-split1.json "
     "--skeleton ap10k": "",
-    "genloc fit --config configs/zoo.yaml --name mine --data.root mine --data.skeleton mine/skeleton.yaml "
-    "--data.train.annotations annotations.json --data.train.images images "
-    "--data.val.annotations annotations.json --data.val.images images": (
-        "genloc fit --config configs/zoo.yaml --name mine --data.root mine "
-        "--data.skeleton mine/skeleton.yaml "
-        "--data.train.annotations annotations.json --data.train.images images "
-        f"--data.val.annotations annotations.json --data.val.images images {ONE_STEP}"
+    "genloc import mine/CollectedData.csv mine/labels.json": "",
+    "genloc check mine/labels.json": "",
+    "genloc fit --config configs/own_data.yaml --data.annotations mine/labels.json": (
+        f"genloc fit --config configs/own_data.yaml --data.annotations mine/labels.json {ONE_STEP}"
+    ),
+    "genloc fit --config configs/own_data.yaml --config configs/prior/sd15.yaml "
+    "--data.annotations mine/labels.json": (
+        "genloc fit --config configs/own_data.yaml --config configs/prior/sd15.yaml "
+        f"--data.annotations mine/labels.json {ONE_STEP}"
+    ),
+    "genloc fit --config configs/own_data.yaml --data.annotations mine/annotations.json "
+    "--data.skeleton mine/skeleton.yaml": (
+        "genloc fit --config configs/own_data.yaml --data.annotations mine/annotations.json "
+        f"--data.skeleton mine/skeleton.yaml {ONE_STEP}"
     ),
 }
 
@@ -157,7 +164,22 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_clip(clone / "clips" / "horse.mp4", 6)
     for name in ("a.jpg", "b.jpg"):
         cv2.imwrite(str(clone / name), np.zeros((200, 300, 3), np.uint8))
+    write_table(mine / "CollectedData.csv", truth)
     return clone
+
+
+def write_table(path: Path, truth: dict) -> None:
+    """The first animal of each picture in DeepLabCut's layout."""
+    names = truth["categories"][0]["keypoints"]
+    columns = [name for name in names for _ in "xy"]
+    lines = [["scorer", *("me" for _ in columns)], ["bodyparts", *columns]]
+    lines.append(["coords", *("xy"[i % 2] for i in range(len(columns)))])
+    for image in truth["images"]:
+        one = next(a for a in truth["annotations"] if a["image_id"] == image["id"])
+        points = zip(*(one["keypoints"][i::3] for i in range(3)), strict=True)
+        numbers = [str(n) if v else "" for x, y, v in points for n in (x, y)]
+        lines.append([f"images/{image['file_name']}", *numbers])
+    path.write_text("\n".join(",".join(line) for line in lines), encoding="utf-8")
 
 
 def run(command: str, clone: Path, seconds: int) -> subprocess.CompletedProcess[str]:
