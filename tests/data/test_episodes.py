@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def episodes(
     shots: int = 2,
     seed: int = 0,
     augmentation: Augmentation | None = None,
-    **options: int,
+    **options: Any,
 ) -> EpisodeDataset:
     path = write_categories(folder, **options)
     source = CategorySets(path, folder / "images", skeleton=slots("slots:5"))
@@ -104,7 +105,7 @@ def test_sets_that_cannot_show_enough_are_refused(tmp_path: Path) -> None:
 def published_pairs(rows: dict[int, list[int]], shots: int, queries: int, times: int) -> np.ndarray:
     """The protocol's drawing with the module's own generator, as the published code seeds it."""
     random.seed(1)
-    pairs = []
+    pairs: list[list[int]] = []
     for category in rows:
         for _ in range(times):
             drawn = random.sample(rows[category], shots + queries)

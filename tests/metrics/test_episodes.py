@@ -14,7 +14,8 @@ def test_two_pairs_by_hand() -> None:
     by_pair = pair_pck(found, truth, counted, np.array([100.0, 10.0]))
     third = 1 / 3
     # An error of exactly 0.2 of the side is not less than it.
-    np.testing.assert_allclose(by_pair, [[third, third, 2 * third, 2 * third, 1], [0, 0, 0, 0, 1]])
+    expected = np.array([[third, third, 2 * third, 2 * third, 1], [0, 0, 0, 0, 1]])
+    np.testing.assert_allclose(by_pair, expected)
     scores = episode_scores(by_pair)
     assert scores["PCK@0.2"] == pytest.approx(third)
     assert scores["PCK@0.25"] == 1
