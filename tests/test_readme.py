@@ -44,6 +44,18 @@ RUN_AS = {
         f"--data.root data/ap10k {ONE_STEP}"
     ),
     "genloc evaluate results.json data/ap10k/annotations/ap10k-val-split1.json --skeleton ap10k": "",
+    "genloc split few-shot data/ap10k/annotations/ap10k-train-split1.json --shots 5 "
+    "--out data/splits/few_shot_5.json": "",
+    "python tools/paper_tables.py --table 5 --on ap10k --splits data/splits --dry-run": (
+        "python tools/paper_tables.py --table 5 --on ap10k --splits data/splits --dry-run --prior prior"
+    ),
+    "python tools/paper_tables.py --table 1 --on zoo --dry-run": (
+        "python tools/paper_tables.py --table 1 --on zoo --dry-run --prior prior --root data/ap10k"
+    ),
+    "python tools/paper_tables.py --table 1 --on zoo --quick": (
+        "python tools/paper_tables.py --table 1 --on zoo --quick --prior prior "
+        "--rows 'CKHE = MSE loss' 'Only condition'"
+    ),
     "genloc zoo data/zoo": "genloc zoo data/zoo --per-species 3 --size 64 --workers 1",
     "genloc fit --config configs/zoo.yaml --name mine --data.root mine --data.skeleton mine/skeleton.yaml "
     "--data.train.annotations annotations.json --data.train.images images "
