@@ -70,6 +70,18 @@ RUN_AS = {
         "genloc fit --config configs/zoo.yaml --config configs/words/text.yaml --name words "
         f"--data.root data/ap10k {ONE_STEP}"
     ),
+    "genloc split few-shot data/ap10k/annotations/ap10k-train-split1.json --shots 5 "
+    "--out data/splits/few_shot_5.json": "",
+    "python tools/paper_tables.py --table 5 --on ap10k --splits data/splits --dry-run": (
+        "python tools/paper_tables.py --table 5 --on ap10k --splits data/splits --dry-run --prior prior"
+    ),
+    "python tools/paper_tables.py --table 1 --on zoo --dry-run": (
+        "python tools/paper_tables.py --table 1 --on zoo --dry-run --prior prior --root data/ap10k"
+    ),
+    "python tools/paper_tables.py --table 1 --on zoo --quick": (
+        "python tools/paper_tables.py --table 1 --on zoo --quick --prior prior "
+        "--rows 'CKHE = MSE loss' 'Only condition'"
+    ),
     "genloc zoo data/zoo": "genloc zoo data/zoo --per-species 3 --size 64 --workers 1",
     "genloc zoo data/categories --bodies all": (
         "genloc zoo data/categories --bodies all --per-species 10 --size 48 --workers 1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 from dataclasses import asdict
 from functools import cache
 from pathlib import Path
@@ -35,9 +36,11 @@ def draw_zoo(root: Path, *, styles: bool, quick: bool, workers: int) -> None:
     if styles:
         wanted += [(style, root / "styles" / style) for style in STYLES if style != "photo"]
     for style, folder in wanted:
-        if (folder / AP10K_FILE.format("test")).is_file():
-            continue
-        with Progress() as progress:
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / ".lock").open("w") as lock, Progress() as progress:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # another call may be drawing it
+            if (folder / AP10K_FILE.format("test")).is_file():
+                continue
             task = progress.add_task(f"drawing the zoo: {style}")
             write_zoo(
                 folder,

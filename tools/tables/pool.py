@@ -104,7 +104,7 @@ class Pool:
                             continue
                         if not one.job.done():
                             failed[one.job] = last_words(one.job, one.process.exitcode)
-                            progress.console.print(f"failed: {failed[one.job]}")
+                            progress.console.print(f"failed: {failed[one.job]}", markup=False)
                         count += 1
                     left = sum(map(self.speeds.seconds, (*waiting, *later)))
                     for one in running:

@@ -91,7 +91,7 @@ class Session:
         written = result.write(self.out)
         self.console.print(Markdown(result.markdown()))
         for line in [*failed, *map(str, written)]:
-            self.console.print(line, soft_wrap=True, highlight=False)
+            self.console.print(line, soft_wrap=True, highlight=False, markup=False)
         self._say_left_out(planner)
         return 1 if failed else 0
 
