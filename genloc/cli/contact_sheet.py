@@ -102,11 +102,11 @@ def _weight(finding: Finding) -> tuple[int, int]:
     return (0 if finding.severity == "error" else 1, len(set(finding.ids)))
 
 
-def _worth(residual: float) -> float:
+def _worth(residual: float | np.ndarray) -> float:
     return float(residual) if np.isfinite(residual) else 0.0
 
 
-def _rank(residual: float) -> float:
+def _rank(residual: float | np.ndarray) -> float:
     return float(np.log(residual + 1e-4)) if np.isfinite(residual) else 0.0
 
 
@@ -123,8 +123,8 @@ def _picture(
     side = np.maximum(high - low, 8.0)
     view = ((low + high - side) / 2, side)
     image = report.records.images[int(group.image_ids[i])]
-    stated = image.get("width"), image.get("height")
-    size = (int(stated[0]), int(stated[1])) if all(isinstance(s, int) for s in stated) else None
+    width, height = image.get("width"), image.get("height")
+    size = (width, height) if isinstance(width, int) and isinstance(height, int) else None
     rgb = read_image(report.folder / image["file_name"], size=size)
     crop = square_crop(np.concatenate(view), 2 * TILE, padding=1.2)
     picture = crop.image(rgb)

@@ -228,7 +228,7 @@ class CocoKeypoints:
 
     def _read_annotations(self, content: dict[str, Any]) -> list[Annotation]:
         rows = content["annotations"]
-        ids = [whole(a.get("id")) for a in rows]
+        ids: list[Any] = [whole(a.get("id")) for a in rows]
         if None in ids or len(set(ids)) != len(ids):
             what = "have no id" if None in ids else "share ids"
             self.notes.append(f"annotations {what}: numbered from 1 by their place in the file")

@@ -198,14 +198,14 @@ def _edges(
 
 
 def _ids(rows: list[Any], findings: Findings) -> list[int]:
-    ids = [row.get("id") if isinstance(row, dict) else None for row in rows]
+    ids: list[Any] = [row.get("id") if isinstance(row, dict) else None for row in rows]
     absent = [place for place, i in enumerate(ids, 1) if not _whole(i)]
     times = Counter(i for i in ids if _whole(i))
     repeated = [i for i, n in times.items() if n > 1 for _ in range(n)]
     if absent:
         findings.odd("without a whole id: numbered by their places", "annotation", absent)
     findings.error("share their id with others: numbered by their places", "annotation", repeated)
-    return list(range(1, len(rows) + 1)) if absent or repeated else [int(i) for i in ids]  # type: ignore[arg-type]
+    return list(range(1, len(rows) + 1)) if absent or repeated else [int(i) for i in ids]
 
 
 def _keypoints(row: dict[str, Any], id_: int, findings: Findings) -> np.ndarray | None:

@@ -324,7 +324,7 @@ def test_numbers_are_collected_by_row_column_and_seed(
                    "mean_pose": {"AP": 0.01}, "protocol": [f"annotations: {cell.column}", "NMS: none"]}  # fmt: skip
         job.metrics(cell.test).parent.mkdir(parents=True)
         job.metrics(cell.test).write_text(json.dumps({"test": numbers}))
-        about = job.training.about | {"rate": 1e-3}
+        about = {**job.training.about, "rate": 1e-3}
         (job.folder / FIT).write_text(json.dumps(about))
     found = collect(made, cells, jobs, {"ViT": {1e-3: 12.0}}, "a machine")
     assert found.missing == 1

@@ -14,8 +14,10 @@ from tests.data.test_published import PUBLISHED
 from tests.make_prior import write_folder
 
 CONFIG = str(Path(__file__).resolve().parents[2] / "configs" / "own_data.yaml")
-CPU = ("--data.num_workers", "0", "--trainer.accelerator", "cpu")
-CPU += ("--trainer.enable_progress_bar", "false")
+CPU = [
+    *("--data.num_workers", "0", "--trainer.accelerator", "cpu"),
+    *("--trainer.enable_progress_bar", "false"),
+]
 
 
 @pytest.fixture(scope="module")

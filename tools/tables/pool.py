@@ -67,7 +67,8 @@ class Pool:
             (job for job in jobs if not job.done()), key=self.speeds.seconds, reverse=True
         )
         total = sum(map(self.speeds.seconds, waiting))
-        free, running, failed = list(self.slots), [], {}
+        free, failed = list(self.slots), {}
+        running: list[_Running] = []
         later: dict[Job, float] = {}
         count = len(jobs) - len(waiting)
         if not waiting:

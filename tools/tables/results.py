@@ -124,7 +124,9 @@ def collect(
     rows = list(dict.fromkeys(cell.row for cell in cells))
     values: dict[str, dict[str, dict[str, list[float]]]] = {}
     mean_pose: dict[str, dict[str, list[float]]] = {}
-    records, protocols, missing = [], {}, 0
+    records: list[dict[str, Any]] = []
+    protocols: dict[str, Any] = {}
+    missing = 0
     for cell in cells:
         job = jobs[cell.training.name]
         path = job.metrics(cell.test)
@@ -221,8 +223,8 @@ def _facts(
     elif rates:
         each = ", ".join(f"{row} {' '.join(found)}" for row, found in rates.items())
         facts.append(f"learning rate: {each}")
-    for method, found in tried.items():
-        text = ", ".join(f"{rate:g}: {ap:.1f}" for rate, ap in found.items())
+    for method, each_rate in tried.items():
+        text = ", ".join(f"{rate:g}: {ap:.1f}" for rate, ap in each_rate.items())
         facts.append(
             f"rate of {method} chosen by AP on val with the first seed and 10 shots: {text}"
         )
