@@ -201,7 +201,9 @@ def _ids(rows: list[Any], findings: Findings) -> list[int]:
     ids: list[Any] = [row.get("id") if isinstance(row, dict) else None for row in rows]
     absent = [place for place, i in enumerate(ids, 1) if not _whole(i)]
     times = Counter(i for i in ids if _whole(i))
-    repeated = [i for i, n in times.items() if n > 1 for _ in range(n)]
+    repeated: list[int | str] = [
+        i for i, n in times.items() if n > 1 and i is not None for _ in range(n)
+    ]
     if absent:
         findings.odd("without a whole id: numbered by their places", "annotation", absent)
     findings.error("share their id with others: numbered by their places", "annotation", repeated)
