@@ -44,6 +44,7 @@ RUN_AS = {
         f"--data.root data/ap10k {ONE_STEP}"
     ),
     "genloc evaluate results.json data/ap10k/annotations/ap10k-val-split1.json --skeleton ap10k": "",
+    "genloc report runs/quickstart": "",
     "genloc zoo data/zoo": "genloc zoo data/zoo --per-species 3 --size 64 --workers 1",
     "genloc fit --config configs/zoo.yaml --name mine --data.root mine --data.skeleton mine/skeleton.yaml "
     "--data.train.annotations annotations.json --data.train.images images "
@@ -72,6 +73,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder like a fresh clone, with small data in it."""
     from genloc.data.zoo import write_zoo
     from tests.make_prior import tiny_modules, write_folder
+    from tests.report.make_record import write_scores
 
     clone = tmp_path_factory.mktemp("clone")
     for name in ("genloc", "configs", "tools", "tests", "pyproject.toml", "README.md", "LICENSE"):
@@ -82,6 +84,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_zoo(zoo, per_species=4, size=64, species=(1, 7), workers=1)
     (clone / "runs" / "quickstart").mkdir(parents=True)
     shutil.copytree(zoo, clone / "runs" / "quickstart" / "zoo")
+    write_scores(clone / "runs" / "quickstart")
 
     truth = json.loads((zoo / "annotations" / "ap10k-val-split1.json").read_text(encoding="utf-8"))
     results = [
