@@ -82,6 +82,7 @@ RUN_AS = {
         "python tools/paper_tables.py --table 1 --on zoo --quick --prior prior "
         "--rows 'CKHE = MSE loss' 'Only condition'"
     ),
+    "genloc report runs/quickstart": "",
     "genloc zoo data/zoo": "genloc zoo data/zoo --per-species 3 --size 64 --workers 1",
     "genloc zoo data/categories --bodies all": (
         "genloc zoo data/categories --bodies all --per-species 10 --size 48 --workers 1"
@@ -138,6 +139,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.make_categories import write_categories
     from tests.make_prior import tiny_modules, write_folder
     from tests.media.clips import write_clip
+    from tests.report.make_record import write_scores
 
     clone = tmp_path_factory.mktemp("clone")
     for name in ("genloc", "configs", "tools", "tests", "pyproject.toml", "README.md", "LICENSE"):
@@ -155,6 +157,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_split(pair, clone / "data" / "splits" / "bovidae_canidae.json")
     (clone / "runs" / "quickstart").mkdir(parents=True)
     shutil.copytree(zoo, clone / "runs" / "quickstart" / "zoo")
+    write_scores(clone / "runs" / "quickstart")
 
     truth = json.loads((zoo / "annotations" / "ap10k-val-split1.json").read_text(encoding="utf-8"))
     results = [

@@ -1,7 +1,8 @@
 """Heatmaps laid over pictures.
 
-Every map is scaled to its own greatest value: a picture shows where, the scores say how surely.
-Cell centres stay where they are: a map's outer edges are the crop's.
+Every map is scaled to its own greatest value: a picture shows where, the scores say how surely. In
+pictures of all keypoints only what lies above a map's mean is shown, since a diffuse map would hide
+the others. Cell centres stay where they are: a map's outer edges are the crop's.
 """
 
 from __future__ import annotations
@@ -10,10 +11,8 @@ import cv2
 import numpy as np
 
 from genloc.keypoints import Keypoints
-from genloc.skeleton import Side, Skeleton
+from genloc.skeleton import Skeleton
 from genloc.visualize.marks import COLOURS, checked_picture
-
-_ORDER: tuple[Side, ...] = ("centre", "left", "right")
 
 
 def draw_heatmaps(image: np.ndarray, maps: np.ndarray, *, skeleton: Skeleton) -> np.ndarray:
@@ -31,10 +30,9 @@ def draw_heatmaps(image: np.ndarray, maps: np.ndarray, *, skeleton: Skeleton) ->
         ValueError: maps do not fit the skeleton.
     """
     image = checked_picture(image)
-    strength = _by_side(_checked_maps(maps, skeleton), skeleton)
+    light = _light(_checked_maps(maps, skeleton), skeleton)
     canvas = _darkened(image)
-    large = cv2.resize(strength, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
-    _glow(canvas, large)
+    _blend(canvas, cv2.resize(light, image.shape[1::-1], interpolation=cv2.INTER_LINEAR))
     return canvas
 
 
@@ -58,7 +56,7 @@ def draw_instance_heatmaps(image: np.ndarray, found: Keypoints, crop_size: int) 
     canvas = _darkened(image)
     bounds = np.array(image.shape[1::-1])
     for maps, to_image in zip(found.heatmaps, found.crops, strict=True):
-        strength = _by_side(maps, found.skeleton)
+        light = _light(maps, found.skeleton)
         stride = crop_size / maps.shape[-1]
         matrix = to_image.copy()  # from cells to image pixels
         matrix[:, 2] += matrix[:, :2].sum(axis=1) * (stride / 2 - 0.5)
@@ -72,7 +70,7 @@ def draw_instance_heatmaps(image: np.ndarray, found: Keypoints, crop_size: int) 
         matrix[:, 2] -= low
         part = canvas[low[1] : high[1], low[0] : high[0]]
         size = (int(high[0] - low[0]), int(high[1] - low[1]))
-        _glow(part, cv2.warpAffine(strength, matrix, size, flags=cv2.INTER_LINEAR))
+        _blend(part, cv2.warpAffine(light, matrix, size, flags=cv2.INTER_LINEAR))
     return canvas
 
 
@@ -106,15 +104,27 @@ def _even(maps: np.ndarray) -> np.ndarray:
     return np.maximum(np.where(top > 0, maps / np.where(top > 0, top, 1), 0), 0)
 
 
-def _by_side(maps: np.ndarray, skeleton: Skeleton) -> np.ndarray:
-    """float32 [h, w, 3]: the strongest even map of each side, in `_ORDER`."""
+def _light(maps: np.ndarray, skeleton: Skeleton) -> np.ndarray:
+    """float32 [h, w, 4]: colour times opacity (0 to 255), and opacity (0 to 1).
+
+    The sides mix by their strength, so that none lies on top of the others; peaks turn white.
+    """
     even = _even(maps)
-    strength = np.zeros((*maps.shape[1:], 3), np.float32)
-    for channel, side in enumerate(_ORDER):
-        rows = [i for i, s in enumerate(skeleton.sides) if s == side]
-        if rows:
-            strength[..., channel] = even[rows].max(axis=0)
-    return strength
+    mean = even.mean(axis=(1, 2), keepdims=True)
+    even = np.clip((even - mean) / np.maximum(1 - mean, 1e-6), 0, 1)
+    sides = np.array(skeleton.sides)
+    strength = np.stack(
+        [
+            even[sides == side].max(axis=0, initial=0.0) if (sides == side).any() else 0 * even[0]
+            for side in COLOURS
+        ],
+        axis=-1,
+    )  # [h, w, 3]
+    total = np.maximum(strength.sum(axis=-1, keepdims=True), 1e-6)
+    colour = (strength / total) @ np.array(list(COLOURS.values()), np.float32)
+    opacity = 1 - (1 - strength).prod(axis=-1, keepdims=True)
+    colour = np.minimum(colour + 90 * strength.max(axis=-1, keepdims=True) ** 4, 255)
+    return np.concatenate([colour * opacity, opacity], axis=-1).astype(np.float32)
 
 
 def _darkened(image: np.ndarray) -> np.ndarray:
@@ -124,13 +134,8 @@ def _darkened(image: np.ndarray) -> np.ndarray:
     )
 
 
-def _glow(canvas: np.ndarray, strength: np.ndarray) -> None:
-    """Blend the colours of the sides into a canvas of the same size, in place. In bytes, for speed."""
-    levels = cv2.convertScaleAbs(np.clip(strength, 0, 1), alpha=255)
-    level = np.arange(256, dtype=np.float32)[:, None] / 255
-    for channel, side in enumerate(_ORDER):
-        s = cv2.merge([np.ascontiguousarray(levels[..., channel])] * 3)
-        glow = np.minimum(np.asarray(COLOURS[side], np.float32) + 90 * level**4, 255)  # white peak
-        added = cv2.LUT(s, (glow * level + 0.5).astype(np.uint8)[None])
-        kept = cv2.multiply(canvas, cv2.bitwise_not(s), scale=1 / 255)
-        canvas[...] = cv2.add(kept, added)
+def _blend(canvas: np.ndarray, light: np.ndarray) -> None:
+    """Lay `_light` over a canvas of the same size, in place. In bytes, for speed."""
+    opacity = cv2.convertScaleAbs(np.ascontiguousarray(light[..., 3]), alpha=255)
+    kept = cv2.multiply(canvas, cv2.merge([cv2.bitwise_not(opacity)] * 3), scale=1 / 255)
+    canvas[...] = cv2.add(kept, cv2.convertScaleAbs(np.ascontiguousarray(light[..., :3])))

@@ -17,29 +17,15 @@ import pytest
 
 from genloc.cli import main
 from genloc.report.page import write_report
-from tests.report.make_record import make
+from tests.report.make_record import write_scores
 
 VOID = {"meta", "link", "img", "br"}
 
 
 def write_run(run: Path, instances: int = 24) -> Path:
-    """A run's folder as `genloc test` leaves it."""
+    """A run's folder as `genloc test` leaves it after a training."""
     run.mkdir(parents=True)
-    record, results = make(instances, shown=instances)
-    record.write(run / "record-test.npz")
-    (run / "results-test.json").write_text(json.dumps(results))
-    scores = {"AP": 0.5, "AP50": 0.75, "APM": None, "PCK@0.1": 0.625}
-    metrics = {
-        "test": {
-            **scores,
-            "per_species": {},
-            "mean_pose": {"of": "the training set", "AP": 0.0, "AP50": None},
-            "protocol": ["annotations: <script>alert(1)</script>.json", "boxes: ground truth"],
-            "notes": ["2 of 26 instances have no result"],
-            "genloc": "0",
-        }
-    }
-    (run / "metrics.json").write_text(json.dumps(metrics))
+    write_scores(run, instances)
     (run / "config.yaml").write_text("name: a & b\nroot: '</pre><b>'\n")
     return run
 

@@ -124,6 +124,18 @@ def test_maps_of_two_sides_keep_their_colours() -> None:
     assert left[0] > left[2] and right[2] > right[0]
 
 
+def test_diffuse_maps_of_one_side_do_not_hide_the_other() -> None:
+    rng = np.random.default_rng(0)
+    maps = np.stack([1 + 0.05 * rng.random((12, 12)) for _ in range(3)])
+    maps[0, 2, 2] = maps[1, 9, 9] = maps[2, 6, 1] = 1.2  # left, right, middle
+    drawn = draw_heatmaps(blank(0, 96), maps, skeleton=PAIR).astype(int)
+    assert drawn[20, 20, 0] > drawn[20, 20, 2] + 40  # orange
+    assert drawn[76, 76, 2] > drawn[76, 76, 0] + 40  # blue
+    mirrored = maps[[1, 0, 2]]
+    other = draw_heatmaps(blank(0, 96), mirrored, skeleton=PAIR).astype(int)
+    np.testing.assert_array_equal(drawn.sum(2) > 300, other.sum(2) > 300)
+
+
 @pytest.mark.parametrize("bad", [np.zeros((3, 8, 8)), np.full((3, 8, 8), np.nan)])
 def test_empty_maps_draw_a_dark_picture(bad: np.ndarray) -> None:
     drawn = draw_heatmaps(blank(200), bad, skeleton=PAIR)
