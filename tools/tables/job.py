@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from tools.tables.plan import Test, Training
+from tools.tables.cell import Test, Training
 from tools.tables.recipe import write_overlay
 
 BUSY = 75  # exit status: another process works in this folder (EX_TEMPFAIL)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from tools.tables.cell import Cell, Options, Test, Training
 from tools.tables.data import Splits, facts_of, labels_in, whole
 from tools.tables.definitions import METHODS, PRIOR, SETS, TABLES, Column, Method, Row, Table
 from tools.tables.recipe import (
@@ -24,68 +24,6 @@ from tools.tables.recipe import (
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SOURCE = f"{PRIOR}.source"
 EVALUATIONS = 4  # on val, while a training runs
-
-
-@dataclass(frozen=True)
-class Test:
-    """One `genloc test` of a training: facts over the training's own, and a name for its folder."""
-
-    name: str
-    facts: Mapping[str, Any]
-    crops: int
-
-
-@dataclass(frozen=True)
-class Training:
-    """One `genloc fit`.
-
-    Args:
-        name: of its folder; ends in its key.
-        files: configuration and overlays.
-        facts: over them: data, length, seed, rate.
-        speed_as: trainings of the same network on crops of the same size take alike.
-        crops: seen in all. val_crops: evaluated in all. about: for people.
-    """
-
-    name: str
-    files: tuple[str, ...]
-    facts: Mapping[str, Any]
-    speed_as: str
-    crops: int
-    val_crops: int
-    about: Mapping[str, Any] = field(default_factory=dict, compare=False)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """Where a row meets a column, for one seed."""
-
-    row: str
-    column: str
-    seed: int
-    training: Training
-    test: Test
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a person may say about a table run.
-
-    Args:
-        root: of the data. prior: of every row, instead of the configuration's; None leaves it.
-        unseen: folder of a prior trained without the test families of Table 6; None leaves those rows out.
-        overlays: configuration files over every row. steps: instead of the table's.
-        seeds: instead of the table's. rows: only those of these labels. quick: everything small, to see it run.
-    """
-
-    root: Path
-    prior: str | None = None
-    unseen: str | None = None
-    overlays: tuple[Path, ...] = ()
-    steps: int | None = None
-    seeds: tuple[int, ...] | None = None
-    rows: tuple[str, ...] | None = None
-    quick: bool = False
 
 
 QUICK = {"data.crop_size": 64, "data.batch_size": 4, "data.effective_batch": 4, "data.num_workers": 0,

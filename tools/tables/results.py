@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 from genloc import __version__
+from tools.tables.cell import Cell
 from tools.tables.job import Job
 from tools.tables.paper import paper_numbers
-from tools.tables.plan import Cell, Planner
+from tools.tables.plan import Planner
 from tools.tables.recipe import what_it_has_seen
 
 Scores = dict[str, float | None]

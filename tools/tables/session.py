@@ -13,10 +13,11 @@ from rich.table import Table as RichTable
 
 from tools.tables import budget
 from tools.tables.budget import Speeds, spoken
+from tools.tables.cell import Cell, Options, Training
 from tools.tables.data import Splits, draw_zoo
 from tools.tables.definitions import SETS
 from tools.tables.job import Job
-from tools.tables.plan import CONFIGS, Cell, Options, Planner, Training
+from tools.tables.plan import CONFIGS, Planner
 from tools.tables.pool import Pool, free_devices
 from tools.tables.results import collect, hardware_of
 
