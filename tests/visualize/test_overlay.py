@@ -131,9 +131,6 @@ def test_diffuse_maps_of_one_side_do_not_hide_the_other() -> None:
     drawn = draw_heatmaps(blank(0, 96), maps, skeleton=PAIR).astype(int)
     assert drawn[20, 20, 0] > drawn[20, 20, 2] + 40  # orange
     assert drawn[76, 76, 2] > drawn[76, 76, 0] + 40  # blue
-    mirrored = maps[[1, 0, 2]]
-    other = draw_heatmaps(blank(0, 96), mirrored, skeleton=PAIR).astype(int)
-    np.testing.assert_array_equal(drawn.sum(2) > 300, other.sum(2) > 300)
 
 
 @pytest.mark.parametrize("bad", [np.zeros((3, 8, 8)), np.full((3, 8, 8), np.nan)])
