@@ -28,6 +28,7 @@ from torch import Tensor
 from genloc.data.batch import KeypointDataset, collate
 from genloc.data.coco import CocoKeypoints
 from genloc.data.crops import Crops
+from genloc.data.image import read_image
 from genloc.inference import Localizer
 from genloc.media import find_media
 from genloc.models import GenLoc, LoRA, Prior
@@ -159,7 +160,7 @@ def as_set(pictures: Path | None, count: int, folder: Path) -> CocoKeypoints:
         cv2.imwrite(str(files[-1]), soft)
     images, annotations = [], []
     for i, file in enumerate(files):
-        height, width = cv2.imread(str(file)).shape[:2]
+        height, width = read_image(file).shape[:2]
         images.append(
             {"id": i, "file_name": str(file.absolute()), "width": width, "height": height}
         )

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from genloc import __version__
-from genloc.codecs.heatmap import decode, to_pixels
+from genloc.codecs.heatmap import Score, decode, to_pixels
 from genloc.inference import heatmaps
 from genloc.predictor import KeypointPredictor
 
@@ -32,7 +32,7 @@ class CropLocalizer(nn.Module):
         self.register_buffer("condition", predictor.condition)
         self.flip_index = predictor.skeleton.flip_index if predictor.flip_test else None
         self.decoding = predictor.decoding
-        self.score = getattr(predictor.model, "score", "mass")
+        self.score: Score = getattr(predictor.model, "score", "mass")
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[B, 3, S, S] in [-1, 1] -> xy [B, K, 2] in crop pixels, scores [B, K], maps [B, K, h, w]."""

@@ -42,8 +42,13 @@ class Crops:
         return len(self.image)
 
     def __getitem__(self, rows: slice) -> Crops:
-        tensors = (self.image, self.to_image, self.boxes, self.box_scores)
-        return Crops(*(tensor[rows] for tensor in tensors), ids=self.ids[rows])
+        return Crops(
+            self.image[rows],
+            self.to_image[rows],
+            self.boxes[rows],
+            self.box_scores[rows],
+            self.ids[rows],
+        )
 
     @classmethod
     def none(cls, size: int) -> Crops:
@@ -54,9 +59,13 @@ class Crops:
     @classmethod
     def join(cls, parts: Sequence[Crops]) -> Crops:
         """The crops of all parts, in order."""
-        names = ("image", "to_image", "boxes", "box_scores")
-        tensors = (torch.cat([getattr(part, name) for part in parts]) for name in names)
-        return cls(*tensors, ids=sum((part.ids for part in parts), ()))
+        return cls(
+            torch.cat([part.image for part in parts]),
+            torch.cat([part.to_image for part in parts]),
+            torch.cat([part.boxes for part in parts]),
+            torch.cat([part.box_scores for part in parts]),
+            sum((part.ids for part in parts), ()),
+        )
 
 
 def cut_crops(

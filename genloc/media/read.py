@@ -214,8 +214,8 @@ def find_media(spec: str | Path) -> Pictures | Video:
     if path.is_dir():
         files = [f for f in path.rglob("*") if f.suffix.lower() in PICTURES and f.is_file()]
         if not files:
-            videos = sorted(f.name for f in path.iterdir() if f.suffix.lower() in VIDEOS)
-            hint = f"; it has videos, which are given one at a time: {videos[:3]}" if videos else ""
+            names = sorted(f.name for f in path.iterdir() if f.suffix.lower() in VIDEOS)
+            hint = f"; it has videos, which are given one at a time: {names[:3]}" if names else ""
             raise FileNotFoundError(f"{path.absolute()} holds no picture{hint}")
         return Pictures(path, sorted(files, key=_natural))
     if path.is_file():
@@ -228,8 +228,8 @@ def find_media(spec: str | Path) -> Pictures | Video:
             f"({', '.join(sorted(VIDEOS))}) by its name"
         )
     found = [Path(name) for name in glob.glob(str(path), recursive=True)]
-    files = [f for f in found if f.suffix.lower() in PICTURES and f.is_file()]
-    if not files:
+    pictures = [f for f in found if f.suffix.lower() in PICTURES and f.is_file()]
+    if not pictures:
         videos = [f for f in found if f.suffix.lower() in VIDEOS]
         if len(videos) == 1:
             return Video(videos[0])
@@ -237,7 +237,7 @@ def find_media(spec: str | Path) -> Pictures | Video:
         raise FileNotFoundError(f"{path.absolute()}: {what}")
     fixed = re.split(r"[*?\[]", str(path))[0]
     folder = Path(fixed if fixed.endswith("/") else str(Path(fixed).parent))
-    return Pictures(folder, sorted(files, key=_natural))
+    return Pictures(folder, sorted(pictures, key=_natural))
 
 
 def _short_hash(facts: Any) -> str:

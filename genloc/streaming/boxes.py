@@ -43,7 +43,8 @@ class Found:
     def inside(self, size: tuple[int, int]) -> Found:
         """Without those that lie outside of a picture of that width and height."""
         x, y, w, h = self.boxes.T
-        keep = np.flatnonzero((x < size[0]) & (y < size[1]) & (x + w > 0) & (y + h > 0))
+        inside = (x < size[0]) & (y < size[1]) & (x + w > 0) & (y + h > 0)
+        keep = np.flatnonzero(inside).tolist()
         if len(keep) == len(self):
             return self
         out = [self.boxes[i].tolist() for i in range(len(self)) if i not in keep]

@@ -16,14 +16,14 @@ def frame(index: int, *centres: tuple[float, float]) -> tuple[Frame, np.ndarray]
     return Frame(index, str(index), ArrayPicture(rgb)), truth
 
 
-def follow(tracker: Tracker, frames: list[tuple[Frame, np.ndarray]]) -> list[np.ndarray]:
+def follow(tracker: Tracker, frames: list[tuple[Frame, np.ndarray]]) -> list[float]:
     predictor, errors = spots_predictor(), []
     for each, truth in frames:
         assert each.picture is not None
         where = tracker.find(each)
         found = predictor(each.picture, where.boxes)
         tracker.update(found, list(where.category_ids), each.picture.size)
-        errors.append(np.abs(found.xy - truth).max() if len(truth) == len(found) else np.inf)
+        errors.append(float(np.abs(found.xy - truth).max()) if len(truth) == len(found) else np.inf)
     return errors
 
 
