@@ -95,7 +95,9 @@ class Tracker:
         centre, side = (low + high) / 2, MARGIN * np.maximum(high - low, 8.0)
         if not first:
             side = (1 - MOVE) * found.boxes[i, 2:].astype(np.float64) + MOVE * side
-        x, y = centre - side / 2
-        if x >= size[0] or y >= size[1] or x + side[0] <= 0 or y + side[1] <= 0:
+        # Cut to the picture, as labelled boxes are: without it, wild points would let the box grow and grow.
+        low = np.clip(centre - side / 2, 0, size)
+        high = np.clip(centre + side / 2, 0, size)
+        if (high - low).min() < 1:
             return None
-        return (float(x), float(y), float(side[0]), float(side[1]))
+        return (float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1]))

@@ -5,6 +5,7 @@ import json
 import numpy as np
 
 from genloc.data.picture import ArrayPicture
+from genloc.keypoints import Keypoints
 from genloc.media import Frame
 from genloc.streaming.boxes import FileBoxes, Found, WholePicture
 from genloc.streaming.tracking import Tracker
@@ -62,3 +63,22 @@ def test_a_tracker_goes_on_from_its_state() -> None:
     follow(second, frames[7:])
     assert second.tracks == straight.tracks
     assert len(SPOTS.keypoints) == 3
+
+
+def test_wild_points_do_not_let_the_box_outgrow_the_picture() -> None:
+    rng = np.random.default_rng(0)
+    tracker = Tracker(WholePicture())
+    for i in range(40):
+        each, _ = frame(i)
+        where = tracker.find(each)
+        x, y, w, h = where.boxes[0]
+        points = np.array([x, y]) + rng.uniform(-0.125, 1.125, (1, 3, 2)) * [
+            w,
+            h,
+        ]  # of the padded crop
+        ones = np.ones((1, 3))
+        found = Keypoints(points, ones, where.boxes, np.ones(1), SPOTS)
+        tracker.update(found, [1], (200, 120))
+        for track in tracker.tracks:
+            x, y, w, h = track.box
+            assert x >= 0 and y >= 0 and x + w <= 200 and y + h <= 120
