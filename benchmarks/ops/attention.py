@@ -169,7 +169,10 @@ def measure(
         used = peak_memory(partial(gradients, form, c, z, t), device)
         cells[name] = Cell(memory=used)
     turns = list(running.items())
-    for _ in range(repeats):
+    once = sum(seconds(partial(gradients, form, c, z, t), device) for form in running.values())
+    for _ in range(
+        max(repeats, min(200, int(1 / max(once, 1e-3))))
+    ):  # small shapes: a second's worth
         random.shuffle(turns)
         for name, form in turns:
             with torch.no_grad():
@@ -225,7 +228,7 @@ def main() -> None:
         f"# Attention ops on {named}, {today}",
         "",
         f"torch {torch.__version__}, {dtype}, shared conditions, {HEADS} heads, medians of "
-        f"{options.repeats} by {clock}. Copy bandwidth in this run: {bandwidth / 1e9:.1f} GB/s; "
+        f"{options.repeats} or more by {clock}. Copy bandwidth in this run: {bandwidth / 1e9:.1f} GB/s; "
         "the share of the floor is the time that a copy of the bytes that must move would take, "
         "over the time taken. Memory is what forward and backward use beyond their inputs. "
         "`sdpa` and `flex` carry exp(target) as value, so they underflow where `ours` does not. "

@@ -120,10 +120,6 @@ def logits_of(condition: Tensor, latent: Tensor, heads: int, scale: float) -> Te
     keypoints, depth = condition.shape[1], width // heads
     if batch == 1:
         z = latent.view(tokens, heads, depth).permute(1, 2, 0)
-        learns = torch.is_grad_enabled() and (condition.requires_grad or latent.requires_grad)
-        if not learns:  # the scale for nothing; its gradient would cost a pass over the latent's
-            c = condition.view(keypoints, heads, depth).transpose(0, 1)
-            return torch.baddbmm(c.new_empty(()), c, z, beta=0, alpha=scale).unsqueeze(0)
         c = (condition * scale).view(keypoints, heads, depth).transpose(0, 1)
         return torch.bmm(c, z).unsqueeze(0)
     c = split_heads(condition * scale, heads).transpose(1, 2)

@@ -89,7 +89,7 @@ def correlation_map_fallback(
     """As :func:`correlation_map_reference`, to rounding; once differentiable."""
     if few_calls_win(condition, latent, heads, alone=_FEW_LOGITS_ALONE):
         logits = logits_of(condition, latent, heads, scale)
-        p = logits.softmax(-1) if logits.requires_grad else torch.softmax(logits, -1, out=logits)
+        p = logits.softmax(-1)
         return p.mean(1)
     if torch.is_grad_enabled() and (condition.requires_grad or latent.requires_grad):
         return _CorrelationMap.apply(condition, latent, heads, scale)
