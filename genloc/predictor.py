@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from genloc.adapter import AdapterError, load_adapter
+from genloc.conditions.text import ask
 from genloc.data.crops import Boxes, Crops, cut_crops
 from genloc.data.picture import as_picture
 from genloc.hub import fetch_adapter
@@ -91,6 +92,7 @@ class KeypointPredictor:
         folder_or_hub_id: str | Path,
         *,
         prior: Prior | str | None = None,
+        phrases: Sequence[str] = (),
         flip_test: bool | None = None,
         batch_size: int = 8,
         device: str | torch.device = "auto",
@@ -101,12 +103,15 @@ class KeypointPredictor:
             folder_or_hub_id: the folder that training wrote (`runs/<name>/adapter`), or "owner/name" on the
                 hub.
             prior: where its prior's weights are, if not where the adapter says.
+            phrases: what to look for instead of the adapter's keypoints, in words ("the left front paw");
+                the adapter must have been trained with words.
             flip_test: None: as the adapter was evaluated.
             batch_size, device: see the class.
 
         Raises:
-            FileNotFoundError: no such adapter, or no weights of its prior.
+            FileNotFoundError: no such adapter, no weights of its prior, or no tokenizer for the phrases.
             AdapterError: it is damaged, or belongs to another prior.
+            ValueError: phrases that its conditions cannot be asked for.
         """
         folder = fetch_adapter(folder_or_hub_id)
         adapter = load_adapter(folder, prior)
@@ -116,10 +121,13 @@ class KeypointPredictor:
             raise AdapterError(
                 f"{folder}: its recipe lacks {lacking}, without which it cannot be used"
             )
+        condition, skeleton = adapter.condition, adapter.skeleton
+        if phrases:
+            condition, skeleton = ask(condition, phrases)
         return cls(
             adapter.model,
-            adapter.condition(),
-            adapter.skeleton,
+            condition(),
+            skeleton,
             crop_size=recipe["crop_size"],
             padding=recipe["padding"],
             decoding=recipe["decoding"],

@@ -33,6 +33,18 @@ def _parser() -> argparse.ArgumentParser:
         "--prior", help="where the weights of its prior are, if not where the adapter says"
     )
     parser.add_argument(
+        "--ask",
+        action="append",
+        default=[],
+        metavar="PHRASE",
+        help='look for this instead of the adapter\'s keypoints, such as "the left front paw"; may be given '
+        "several times. The adapter must have been trained with words (configs/words/text.yaml)",
+    )
+    parser.add_argument(
+        "--tokenizer",
+        help="tokenizer folder for --ask, where the prior is a single file without one",
+    )
+    parser.add_argument(
         "--out", type=Path, help="folder to write to (predictions/<name of the input>)"
     )
     parser.add_argument(
@@ -127,11 +139,25 @@ def _predictor(given: argparse.Namespace) -> KeypointPredictor:
 
     return KeypointPredictor.from_pretrained(
         given.adapter,
-        prior=given.prior,
+        prior=_prior(given),
+        phrases=given.ask,
         flip_test=given.flip_test,
         batch_size=given.batch_size,
         device=given.device,
     )
+
+
+def _prior(given: argparse.Namespace) -> Any:
+    """What the adapter's prior is read from: a tokenizer can only be given together with it."""
+    if given.tokenizer is None:
+        return given.prior
+    if given.prior is None:
+        raise ValueError(
+            f"--tokenizer {given.tokenizer}: give --prior as well, the file that the tokenizer belongs to"
+        )
+    from genloc.models.prior import Prior
+
+    return Prior(given.prior, tokenizer=given.tokenizer)
 
 
 def _where(

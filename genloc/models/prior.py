@@ -191,7 +191,7 @@ class Prior(nn.Module):
         else:
             raise FileNotFoundError(
                 f"source={self.source!r} has no tokenizer, and its vocabulary of "
-                f"{encoder.config.vocab_size} is not CLIP's. Give Prior(tokenizer=<folder>)."
+                f"{encoder.config.vocab_size} is not CLIP's. Give Prior(tokenizer=<folder>) or --tokenizer."
             )
         self._text = kept  # half a gigabyte in SD 1.5: not kept for this alone
         return encoder(torch.tensor([ids], device="cpu")).last_hidden_state

@@ -80,7 +80,7 @@ class TextEncoder:
         if tokenizer is None:
             raise FileNotFoundError(
                 f"asking by words needs a tokenizer, and source={self.source!r} has none. "
-                "Give Prior(tokenizer=<the tokenizer folder of the model>)."
+                "Give Prior(tokenizer=<the tokenizer folder of the model>) or, to genloc predict, --tokenizer."
             )
         special = set(tokenizer.all_special_ids)
         rows = []

@@ -11,10 +11,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from genloc.adapter import save_adapter
 from genloc.cli import main
+from genloc.conditions import TextCondition
 from genloc.media import Video
+from genloc.models import GenLoc, Prior
+from genloc.skeleton import AP10K
 from tests.make_adapter import write_adapter
 from tests.make_coco import write_coco
+from tests.make_prior import write_folder
 from tests.media.clips import write_clip
 
 pandas = pytest.importorskip("pandas")
@@ -90,6 +95,11 @@ def test_results_go_to_a_folder_named_after_the_input(
             "detector: '/none/there' cannot be",
         ),
         (["--adapter", "{adapter}", "--prior", "/none"], "no weights for the prior source='/none'"),
+        (
+            ["--adapter", "{adapter}", "--ask", "a nose"],
+            "LearnedCondition, made for its own keypoints",
+        ),
+        (["--adapter", "{adapter}", "--tokenizer", "words"], "give --prior as well"),
     ],
 )
 def test_a_mistake_is_one_line(
@@ -106,6 +116,29 @@ def test_a_mistake_is_one_line(
     assert error.startswith("genloc predict: ")
     assert message in error
     assert not (tmp_path / "out").exists()
+
+
+def test_asked_by_words(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prior = write_folder(tmp_path / "prior")
+    model = GenLoc(Prior(str(prior)), context="null").load()
+    condition = TextCondition().build(AP10K, 24, model.prior.text)
+    recipe = {"crop_size": 64, "padding": 1.25, "decoding": "centroid"}
+    adapter = save_adapter(
+        tmp_path / "a", model=model, condition=condition, skeleton=AP10K, recipe=recipe, metrics={}
+    )
+    out = tmp_path / "out"
+    command = ["predict", str(pictures / "images"), "--adapter", str(adapter), "--out", str(out)]
+    command += ["--overlays", "none", "--ask", "the left front paw"]
+    assert main([*command, "--ask", "the tail"]) == 0
+    table = pandas.read_csv(out / "keypoints.csv", header=[0, 1, 2], index_col=0)
+    assert set(table.columns.get_level_values(1)) == {"the left front paw", "the tail"}
+    assert main(command) == 2, "other phrases are other results"
+    assert "Give another --out, or --restart" in capsys.readouterr().err
+    tokenizer = str((prior / "tokenizer").rename(tmp_path / "words"))
+    assert main([*command, "--restart"]) == 2
+    assert "or --tokenizer" in capsys.readouterr().err
+    more = ["--prior", str(prior), "--tokenizer", tokenizer]
+    assert main([*command, "--restart", *more]) == 0
 
 
 def test_without_an_adapter_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
