@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from genloc.data.coco import CocoKeypoints
 from genloc.data.detections import with_detections
@@ -131,6 +132,14 @@ def load_set(
     chosen = (
         _ids(spec, annotations, root) if part is None else (part.image_ids, part.annotation_ids)
     )
+    called: dict[str, Any] = {}
+    if part is not None and part.keypoints is not None:
+        called["keypoints"] = part.keypoints
+    if called and kind is not CocoKeypoints:
+        raise ValueError(
+            f"data.{name}: split {spec.split} maps keypoints by name, which sets whose categories have "
+            "keypoints of their own (data.episodes) cannot use; give a split of ids alone"
+        )
     try:
         source = kind(
             annotations,
@@ -138,7 +147,7 @@ def load_set(
             skeleton=skeleton,
             image_ids=chosen[0],
             annotation_ids=chosen[1],
-            keypoints=None if part is None else part.keypoints,
+            **called,
         )
     except (ValueError, FileNotFoundError) as error:
         raise type(error)(f"data.{name}: {error}") from error
