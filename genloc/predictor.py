@@ -19,8 +19,9 @@ from torch import Tensor
 from genloc.adapter import AdapterError, load_adapter
 from genloc.data.crops import Boxes, Crops, cut_crops
 from genloc.data.picture import as_picture
+from genloc.data.support import Support
 from genloc.hub import fetch_adapter
-from genloc.inference import Decoding, Localizer, heatmaps, latent_noise, localize
+from genloc.inference import Decoding, Localizer, asked_for, heatmaps, latent_noise, localize
 from genloc.keypoints import Keypoints
 from genloc.models.prior import Prior
 from genloc.skeleton import Skeleton
@@ -91,6 +92,7 @@ class KeypointPredictor:
         folder_or_hub_id: str | Path,
         *,
         prior: Prior | str | None = None,
+        like: Sequence[Support] = (),
         flip_test: bool | None = None,
         batch_size: int = 8,
         device: str | torch.device = "auto",
@@ -101,12 +103,15 @@ class KeypointPredictor:
             folder_or_hub_id: the folder that training wrote (`runs/<name>/adapter`), or "owner/name" on the
                 hub.
             prior: where its prior's weights are, if not where the adapter says.
+            like: labelled pictures that show what to look for (`genloc.data.support.read_supports`); an
+                adapter trained to be asked by examples needs them, and no other takes them.
             flip_test: None: as the adapter was evaluated.
             batch_size, device: see the class.
 
         Raises:
             FileNotFoundError: no such adapter, or no weights of its prior.
             AdapterError: it is damaged, or belongs to another prior.
+            ValueError: the adapter is asked by examples and there are none, or the other way round.
         """
         folder = fetch_adapter(folder_or_hub_id)
         adapter = load_adapter(folder, prior)
@@ -116,10 +121,13 @@ class KeypointPredictor:
             raise AdapterError(
                 f"{folder}: its recipe lacks {lacking}, without which it cannot be used"
             )
+        how = {"crop_size": recipe["crop_size"], "padding": recipe["padding"]}
+        found = adapter.model, adapter.condition, adapter.skeleton
+        condition, skeleton = asked_for(*found, like, **how)
         return cls(
             adapter.model,
-            adapter.condition(),
-            adapter.skeleton,
+            condition,
+            skeleton,
             crop_size=recipe["crop_size"],
             padding=recipe["padding"],
             decoding=recipe["decoding"],
