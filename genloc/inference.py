@@ -148,6 +148,34 @@ def look_like(
     return found
 
 
+def asked_for(
+    model: Any,
+    condition: Any,
+    skeleton: Skeleton,
+    like: Sequence[Support] = (),
+    *,
+    crop_size: int,
+    padding: float,
+) -> tuple[Tensor, Skeleton]:
+    """What an adapter looks for, [1, K, C], and what the K are: its own, or what examples show.
+
+    Args:
+        model, condition, skeleton: of the adapter.
+        like, crop_size, padding: see `look_like`.
+
+    Raises:
+        ValueError: the condition needs examples and there are none, or the other way round.
+    """
+    if like:
+        found = look_like(model, condition, like, crop_size=crop_size, padding=padding)
+        return found, like[0].skeleton
+    if getattr(condition, "reads_support", False):
+        raise ValueError(
+            "this adapter is asked by examples: give labelled pictures (--like PICTURE --points JSON)"
+        )
+    return condition(), skeleton
+
+
 def picture_parts(points: Tensor, size: int) -> Tensor:
     """Crop pixels [..., 2] as parts of the crop's side: 0 is its left or upper edge, 1 the other one."""
     return (points + 0.5) / size

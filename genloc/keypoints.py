@@ -144,6 +144,20 @@ class Keypoints:
         ]
 
     @classmethod
+    def none(cls, skeleton: Skeleton) -> Keypoints:
+        """No instance at all."""
+        k = skeleton.num_keypoints
+        return cls(
+            xy=np.zeros((0, k, 2)),
+            scores=np.zeros((0, k)),
+            boxes=np.zeros((0, 4)),
+            box_scores=np.zeros(0),
+            skeleton=skeleton,
+            crops=np.zeros((0, 2, 3)),
+            image_index=np.zeros(0),
+        )
+
+    @classmethod
     def concatenate(cls, parts: Sequence[Keypoints]) -> Keypoints:
         """The instances of all parts, in order. What may be None is kept if all have it.
 

@@ -20,8 +20,9 @@ from genloc.adapter import AdapterError, load_adapter
 from genloc.conditions.text import ask
 from genloc.data.crops import Boxes, Crops, cut_crops
 from genloc.data.picture import as_picture
+from genloc.data.support import Support
 from genloc.hub import fetch_adapter
-from genloc.inference import Decoding, Localizer, heatmaps, latent_noise, localize
+from genloc.inference import Decoding, Localizer, asked_for, heatmaps, latent_noise, localize
 from genloc.keypoints import Keypoints
 from genloc.models.prior import Prior
 from genloc.skeleton import Skeleton
@@ -93,6 +94,7 @@ class KeypointPredictor:
         *,
         prior: Prior | str | None = None,
         phrases: Sequence[str] = (),
+        like: Sequence[Support] = (),
         flip_test: bool | None = None,
         batch_size: int = 8,
         device: str | torch.device = "auto",
@@ -105,13 +107,15 @@ class KeypointPredictor:
             prior: where its prior's weights are, if not where the adapter says.
             phrases: what to look for instead of the adapter's keypoints, in words ("the left front paw");
                 the adapter must have been trained with words.
+            like: labelled pictures that show what to look for (`genloc.data.support.read_supports`); an
+                adapter trained to be asked by examples needs them, and no other takes them.
             flip_test: None: as the adapter was evaluated.
             batch_size, device: see the class.
 
         Raises:
             FileNotFoundError: no such adapter, no weights of its prior, or no tokenizer for the phrases.
             AdapterError: it is damaged, or belongs to another prior.
-            ValueError: phrases that its conditions cannot be asked for.
+            ValueError: phrases or pictures that its conditions cannot be asked for, or both at once.
         """
         folder = fetch_adapter(folder_or_hub_id)
         adapter = load_adapter(folder, prior)
@@ -121,12 +125,18 @@ class KeypointPredictor:
             raise AdapterError(
                 f"{folder}: its recipe lacks {lacking}, without which it cannot be used"
             )
-        condition, skeleton = adapter.condition, adapter.skeleton
+        if phrases and like:
+            raise ValueError("phrases and like: ask by words or by labelled pictures, not by both")
         if phrases:
-            condition, skeleton = ask(condition, phrases)
+            words, skeleton = ask(adapter.condition, phrases)
+            condition = words()
+        else:
+            how = {"crop_size": recipe["crop_size"], "padding": recipe["padding"]}
+            found = adapter.model, adapter.condition, adapter.skeleton
+            condition, skeleton = asked_for(*found, like, **how)
         return cls(
             adapter.model,
-            condition(),
+            condition,
             skeleton,
             crop_size=recipe["crop_size"],
             padding=recipe["padding"],
@@ -215,7 +225,9 @@ class KeypointPredictor:
             found.image_index = np.full(len(found), i)
             parts.append(found)
         # One without boxes knows no size of maps and would take them from the others.
-        return Keypoints.concatenate([p for p in parts if len(p)] or [self._nothing()])
+        return Keypoints.concatenate(
+            [p for p in parts if len(p)] or [Keypoints.none(self.skeleton)]
+        )
 
     def crops(
         self,
@@ -257,7 +269,7 @@ class KeypointPredictor:
         """
         counts: deque[int] = deque()  # crops of the pictures still to come out
         fresh: list[Crops] = []
-        found = self._nothing()
+        found = Keypoints.none(self.skeleton)
 
         def run(crops: Crops) -> None:
             nonlocal found
@@ -304,18 +316,6 @@ class KeypointPredictor:
             score=getattr(self.model, "score", "mass"),
             box_scores=crops.box_scores,
             keep_heatmaps=keep_heatmaps,
-        )
-
-    def _nothing(self) -> Keypoints:
-        k = self.skeleton.num_keypoints
-        return Keypoints(
-            xy=np.zeros((0, k, 2)),
-            scores=np.zeros((0, k)),
-            boxes=np.zeros((0, 4)),
-            box_scores=np.zeros(0),
-            skeleton=self.skeleton,
-            crops=np.zeros((0, 2, 3)),
-            image_index=np.zeros(0),
         )
 
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 
 from genloc.adapter import save_adapter
-from genloc.conditions.learned import LearnedCondition
+from genloc.conditions import LearnedCondition, VisualCondition
 from genloc.models import GenLoc, LoRA, Prior
+from genloc.models.features import feature_widths
 from genloc.models.lora import lora_parameters
 from genloc.skeleton import AP10K, Skeleton
 from tests.make_prior import tiny_modules, write_folder
@@ -34,4 +35,24 @@ def write_adapter(
         skeleton=skeleton,
         recipe=recipe | {"seed": 0, "steps": 4},
         metrics={"val/AP": 0.25},
+    )
+
+
+def write_visual_adapter(folder: Path, *, skeleton: Skeleton = AP10K) -> Path:
+    """Write `folder/prior` and `folder/adapter`, asked by examples; returns the latter."""
+    prior = write_folder(folder / "prior", tiny_modules())
+    model = GenLoc(Prior(str(prior)), context="null", lora=LoRA("up", rank=2)).load()
+    condition = VisualCondition(hidden=8).build(
+        skeleton,
+        model.prior.condition_channels,
+        generator=torch.Generator().manual_seed(0),
+        widths=feature_widths(model),
+    )
+    return save_adapter(
+        folder / "adapter",
+        model=model,
+        condition=condition,
+        skeleton=skeleton,
+        recipe={"crop_size": 64, "padding": 1.25, "decoding": "centroid"},
+        metrics={},
     )

@@ -91,6 +91,9 @@ RUN_AS = {
     "genloc test --config configs/visual.yaml": (
         f"genloc test --config configs/visual.yaml {ONE_STEP} --ckpt_path none"
     ),
+    "genloc predict lake.jpg --adapter runs/visual/adapter --like heron.jpg --points heron.json": (
+        "genloc predict lake.jpg --adapter runs/asked/adapter --like heron.jpg --points heron.json"
+    ),
     "genloc predict clips/horse.mp4 --adapter runs/quickstart/adapter --track": (
         "genloc predict clips/horse.mp4 --adapter runs/made/adapter --track"
     ),
@@ -135,7 +138,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder like a fresh clone, with small data in it."""
     from genloc.data.zoo import write_zoo
     from genloc.splits import few_shot, read_source, write_split, zero_shot
-    from tests.make_adapter import write_adapter
+    from tests.make_adapter import write_adapter, write_visual_adapter
     from tests.make_categories import write_categories
     from tests.make_prior import tiny_modules, write_folder
     from tests.media.clips import write_clip
@@ -177,7 +180,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_adapter(clone / "runs" / "made")
     (clone / "clips").mkdir()
     write_clip(clone / "clips" / "horse.mp4", 6)
-    for name in ("a.jpg", "b.jpg"):
+    write_visual_adapter(clone / "runs" / "asked")
+    (clone / "heron.json").write_text('{"keypoints": {"beak": [120, 84], "tail": [30, 150]}}')
+    for name in ("a.jpg", "b.jpg", "lake.jpg", "heron.jpg"):
         cv2.imwrite(str(clone / name), np.zeros((200, 300, 3), np.uint8))
     write_table(mine / "CollectedData.csv", truth)
     return clone

@@ -51,6 +51,15 @@ def _parser() -> argparse.ArgumentParser:
         "--restart", action="store_true", help="begin anew, losing what is in --out"
     )
 
+    example = parser.add_argument_group(
+        "what to look for (an adapter of configs/visual.yaml; once for each labelled picture)"
+    )
+    example.add_argument("--like", type=Path, action="append", default=[], metavar="PICTURE",
+                         help="a picture that shows it")  # fmt: skip
+    example.add_argument("--points", type=Path, action="append", default=[], metavar="JSON",
+                         help='its keypoints: {"keypoints": {"beak": [120, 84], "tail": null}}, and a "box" where '
+                         "there is one; or a COCO json")  # fmt: skip
+
     where = parser.add_argument_group("where to look (the whole picture, if nothing is said)")
     source = where.add_mutually_exclusive_group()
     source.add_argument(
@@ -135,12 +144,14 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _predictor(given: argparse.Namespace) -> KeypointPredictor:
+    from genloc.data.support import read_supports
     from genloc.predictor import KeypointPredictor
 
     return KeypointPredictor.from_pretrained(
         given.adapter,
         prior=_prior(given),
         phrases=given.ask,
+        like=read_supports(given.like, given.points) if given.like or given.points else (),
         flip_test=given.flip_test,
         batch_size=given.batch_size,
         device=given.device,
