@@ -227,6 +227,10 @@ def export(work: Path, out: Path, note: str) -> None:
     )
     pipe.to(torch.float16).save_pretrained(out, safe_serialization=True)
     _name_as_published(out / "text_encoder" / "model.safetensors")
+    config = out / "vae" / "config.json"
+    facts = json.loads(config.read_text())
+    facts.pop("_name_or_path", None)  # of this machine
+    config.write_text(json.dumps(facts, indent=2) + "\n")
     facts = {**count_pictures(work), "steps": saved["step"], "note": note}
     (out / "training.json").write_text(json.dumps(facts, indent=1) + "\n")
 
