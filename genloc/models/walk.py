@@ -144,7 +144,7 @@ def walk(
             sample = _block(block, sample, emb, context, kwargs, res_hidden_states_tuple=tuple(own))
             continue
         for j, resnet in enumerate(block.resnets):
-            sample = _run(block, resnet, torch.cat([sample, own.pop()], dim=1), emb)
+            sample = _run(block, resnet, torch.cat([sample, own[-1 - j]], dim=1), emb)
             if j == stop.attention:
                 _read_inside(block.attentions[j], sample, context, kwargs, stop.transformer_block)
                 return
