@@ -89,6 +89,7 @@ def test_a_failed_cell_is_named_and_the_others_are_made(
     assert after == before
 
 
+@pytest.mark.slow
 def test_a_killed_table_goes_on_exactly_and_keeps_what_was_done(
     folder: Path, tmp_path: Path
 ) -> None:
@@ -152,6 +153,7 @@ def until(process: subprocess.Popen[str], true: object, seconds: float = 900) ->
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_two_calls_share_the_work_and_do_not_disturb_each_other(
     folder: Path, tmp_path: Path
 ) -> None:
