@@ -131,17 +131,13 @@ class Benchmark:
     def cell(self, contender: Contender, rate: float, steps: int, seed: int) -> dict[str, Any]:
         """The result of one training, from its file where there is one."""
         path = self._path(contender, rate, steps, seed)
-        if path.is_file():
-            result = json.loads(path.read_text())
-            self._seconds[contender.name] = result["seconds_per_step"]
-            self._done[contender.name] = self._done.get(contender.name, 0) + 1
-            return result
-        result = {"contender": contender.name, "rate": rate, "steps": steps, "seed": seed}
-        result |= self._train(contender, rate, steps, seed)
-        self.folder.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(result, indent=1) + "\n")
-        part.replace(path)
+
+        def train() -> dict[str, Any]:
+            facts = {"contender": contender.name, "rate": rate, "steps": steps, "seed": seed}
+            return facts | self._train(contender, rate, steps, seed)
+
+        result = kept(path, train)
+        self._seconds[contender.name] = result["seconds_per_step"]
         self._done[contender.name] = self._done.get(contender.name, 0) + 1
         return result
 
@@ -239,6 +235,18 @@ class Benchmark:
             steps = sum(self.recipe.steps) / len(self.recipe.steps)
             total += (cells - done) * steps * self._seconds.get(contender.name, mean)
         return total
+
+
+def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+    """A cell's result: from its file where there is one, else made and written there."""
+    if path.is_file():
+        return json.loads(path.read_text())
+    result = make()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    part.write_text(json.dumps(result, indent=1) + "\n")
+    part.replace(path)
+    return result
 
 
 def order(count: int, views: int, batch: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

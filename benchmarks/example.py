@@ -20,6 +20,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.cells import kept
 from benchmarks.crops import Crops, short_hash
 from benchmarks.episodes import model_of, pairs_of, scores, sets, train
 from benchmarks.report import write
@@ -98,19 +99,6 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return a
 
 
-def kept(folder: Path, name: str, facts: Any, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-    """A cell's result: from its file where there is one."""
-    path = folder / f"{name}-{short_hash(facts)}.json"
-    if path.is_file():
-        return json.loads(path.read_text())
-    result = make()
-    folder.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(result, indent=1) + "\n")
-    part.replace(path)
-    return result
-
-
 def main(argv: list[str] | None = None) -> None:
     a = parse(argv)
     if a.threads:
@@ -166,7 +154,7 @@ def main(argv: list[str] | None = None) -> None:
 
         named = ("lora", "rank", "steps", "batch", "train_shots", "lr_condition", "views")
         facts = common | {k: getattr(a, k) for k in named} | {"rate": rate, "seed": seed}
-        return kept(cells, f"trained-lr{rate:g}-seed{seed}", facts, make)
+        return kept(cells / f"trained-lr{rate:g}-seed{seed}-{short_hash(facts)}.json", make)
 
     def untrained(temperature: str) -> dict[str, Any]:
         def make() -> dict[str, Any]:
@@ -178,7 +166,8 @@ def main(argv: list[str] | None = None) -> None:
                 "temperature": temperature,
             }
 
-        return kept(cells, f"untrained-{temperature}", common | {"temperature": temperature}, make)
+        key = short_hash(common | {"temperature": temperature})
+        return kept(cells / f"untrained-{temperature}-{key}.json", make)
 
     def placed(of: Callable, part: str, shots: int) -> dict[str, float]:
         one = source[part]

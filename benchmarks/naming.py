@@ -30,7 +30,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.cells import Recipe, order
+from benchmarks.cells import Recipe, kept, order
 from benchmarks.crops import Crops, short_hash, zoo_set
 from benchmarks.prior_worth import SEEN, quick_zoo
 from benchmarks.report import protocol, write
@@ -248,16 +248,16 @@ def main(argv: list[str] | None = None) -> None:
     a = parse(argv)
     if a.threads:
         torch.set_num_threads(a.threads)
-    kept = a.runs / "crops"
+    folder = a.runs / "crops"
     source, held = zoo_set(a.zoo, "train"), zoo_set(a.zoo, "test")
     # Mirrored crops are drawn; a support and its query may each be one, as in life.
     crops = {
         "train": Crops(
-            of_families(source, a.unseen, False), kept, size=a.crop_size, views=a.views,
+            of_families(source, a.unseen, False), folder, size=a.crop_size, views=a.views,
             augmentation=Augmentation(),
         ),
-        "families it knows": Crops(of_families(held, a.unseen, False), kept, size=a.crop_size),
-        "families it does not": Crops(of_families(held, a.unseen, True), kept, size=a.crop_size),
+        "families it knows": Crops(of_families(held, a.unseen, False), folder, size=a.crop_size),
+        "families it does not": Crops(of_families(held, a.unseen, True), folder, size=a.crop_size),
     }  # fmt: skip
     prior = Prior(a.prior, dtype="fp32").load().to(a.device)
     for one in crops.values():
@@ -271,15 +271,13 @@ def main(argv: list[str] | None = None) -> None:
     cells: dict[str, list[dict[str, Any]]] = {name: [] for name in crops if name != "train"}
     for seed in a.seeds:
         file = a.runs / "cells" / f"seed{seed}-{short_hash(facts)}.json"
-        if not file.is_file():
+
+        def make(seed: int = seed) -> dict[str, Any]:
             model, asked = train(a, crops["train"], a.rate, seed)
             found = {name: scores(model, asked, crops[name], a.device) for name in cells}
-            found["gate"] = {"gate": float(asked.naming.gate.detach())}
-            file.parent.mkdir(parents=True, exist_ok=True)
-            part = file.with_suffix(".part")
-            part.write_text(json.dumps(found, indent=1) + "\n")
-            part.replace(file)
-        result = json.loads(file.read_text())
+            return found | {"gate": {"gate": float(asked.naming.gate.detach())}}
+
+        result = kept(file, make)
         for name in cells:
             cells[name].append({"test": result[name]})
     test = crops["families it knows"]
