@@ -107,7 +107,7 @@ def save_adapter(
         "metrics": dict(metrics),
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
-    facts = _plain(facts)
+    facts = plain_values(facts)
     files[CARD_FILE] = model_card(facts).encode()
     files[FACTS_FILE] = yaml.safe_dump(facts, sort_keys=False, allow_unicode=True).encode()
     folder = Path(folder)
@@ -130,7 +130,7 @@ def load_adapter(folder: str | Path, prior: Prior | str | None = None) -> Adapte
     """
     folder = Path(folder)
     facts = read_facts(folder)
-    skeleton = _checked(folder, "skeleton", lambda: _skeleton(facts["skeleton"]))
+    skeleton = _checked(folder, "skeleton", lambda: skeleton_of(facts["skeleton"]))
     switches = dict(_checked(folder, "model", lambda: {n: facts["model"][n] for n in SWITCHES}))
     lora = facts["model"].get("lora")
     switches["lora"] = _checked(folder, "model.lora", lambda: LoRA(**lora) if lora else None)
@@ -148,8 +148,8 @@ def load_adapter(folder: str | Path, prior: Prior | str | None = None) -> Adapte
     model.load()
     given = (facts["condition"], skeleton, prior.condition_channels, prior.text)
     condition = _checked(folder, "condition", lambda: saved.make_condition(*given))
-    _fill(saved.condition_tensors(condition), folder, CONDITION_FILE, facts)
-    _fill(_lora_tensors(model), folder, LORA_FILE, facts)
+    fill(saved.condition_tensors(condition), folder, CONDITION_FILE, facts)
+    fill(_lora_tensors(model), folder, LORA_FILE, facts)
     return Adapter(model, condition, skeleton, facts["recipe"], facts["metrics"])
 
 
@@ -242,7 +242,7 @@ def _read_tensors(
     return found
 
 
-def _fill(own: dict[str, Tensor], folder: Path, name: str, facts: dict[str, Any]) -> None:
+def fill(own: dict[str, Tensor], folder: Path, name: str, facts: dict[str, Any]) -> None:
     """Copy a file's tensors into those of the model that have their names."""
     if own:
         found = _read_tensors(folder, name, {n: tuple(t.shape) for n, t in own.items()}, facts)
@@ -251,7 +251,7 @@ def _fill(own: dict[str, Tensor], folder: Path, name: str, facts: dict[str, Any]
                 tensor.copy_(found[key])
 
 
-def _skeleton(facts: dict[str, Any]) -> Skeleton:
+def skeleton_of(facts: dict[str, Any]) -> Skeleton:
     return Skeleton(
         name=str(facts["name"]),
         keypoints=tuple(str(name) for name in facts["keypoints"]),
@@ -269,7 +269,7 @@ def _checked(folder: Path, part: str, make: Callable[[], Any]) -> Any:
         raise AdapterError(f"{folder / FACTS_FILE}: {part} is not valid: {error!r}") from error
 
 
-def _plain(facts: dict[str, Any]) -> dict[str, Any]:
+def plain_values(facts: dict[str, Any]) -> dict[str, Any]:
     """The same with lists for tuples and Python's numbers for numpy's, as yaml can hold it."""
 
     def default(value: Any) -> Any:

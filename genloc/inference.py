@@ -27,7 +27,8 @@ class Localizer(Protocol):
     """What a model must do to be trained and used here; `GenLoc` and every baseline do.
 
     A localizer that looks for given conditions is called as `model(image, condition)`, or with the keyword
-    `noise` where its `noise` attribute is true; one without conditions as `model(image)`.
+    `noise` where its `noise` attribute is true; one without conditions as `model(image)`. A model that says
+    points instead (`genloc.language.model.KeypointLM`) has `locate(image)`, see `find`.
     """
 
     def __call__(self, image: Tensor, *args: Tensor, **kwargs: Tensor) -> Tensor:
@@ -67,6 +68,53 @@ def heatmaps(
         return maps
     mirrored = maps_of(image.flip(-1), None if noise is None else noise.flip(-1))
     return (maps + flip_back(mirrored, flip_index)) / 2
+
+
+def find(
+    model: Any,
+    image: Tensor,
+    condition: Tensor | None,
+    to_image: Tensor,
+    boxes: Tensor,
+    *,
+    skeleton: Skeleton,
+    decoding: Decoding = "centroid",
+    noise: Tensor | None = None,
+    flip_test: bool = False,
+    box_scores: Tensor | None = None,
+    keep_heatmaps: bool = False,
+) -> Keypoints:
+    """From crops to keypoints in the image, by maps or, where the model says points itself, by those.
+
+    Args:
+        model: a `Localizer`; or one with `locate(image)` -> points [B, K, 2] in crop pixels and scores
+            [B, K], which has no maps to keep.
+        image, condition, noise: see `heatmaps`.
+        to_image, boxes, skeleton, decoding, box_scores, keep_heatmaps: see `localize`.
+        flip_test: average with the maps of the mirrored crops.
+
+    Raises:
+        ValueError: a flip test of a model without maps; and as `localize`.
+    """
+    if callable(locate := getattr(model, "locate", None)):
+        if flip_test:
+            raise ValueError(
+                f"flip_test: {type(model).__name__} says points and has no maps to average; set it to false"
+            )
+        xy, scores = locate(image)
+        return in_picture(xy, scores, to_image, boxes, skeleton=skeleton, box_scores=box_scores)
+    flip_index = skeleton.flip_index if flip_test else None
+    return localize(
+        heatmaps(model, image, condition, noise=noise, flip_index=flip_index),
+        to_image,
+        boxes,
+        crop_size=image.shape[-1],
+        skeleton=skeleton,
+        decoding=decoding,
+        score=getattr(model, "score", "mass"),
+        box_scores=box_scores,
+        keep_heatmaps=keep_heatmaps,
+    )
 
 
 def latent_noise(
@@ -215,17 +263,40 @@ def localize(
             f"{skeleton.num_keypoints} keypoints"
         )
     cells, scores = decode(maps, method=decoding, score=score)
-    crop_xy = to_pixels(cells, crop_size / maps.shape[-1]).double()
+    crop_xy = to_pixels(cells, crop_size / maps.shape[-1])
+    return in_picture(
+        crop_xy, scores, to_image, boxes, skeleton=skeleton, box_scores=box_scores,
+        maps=maps if keep_heatmaps else None,
+    )  # fmt: skip
+
+
+def in_picture(
+    crop_xy: Tensor,
+    scores: Tensor,
+    to_image: Tensor,
+    boxes: Tensor,
+    *,
+    skeleton: Skeleton,
+    box_scores: Tensor | None = None,
+    maps: Tensor | None = None,
+) -> Keypoints:
+    """Carry points of crops into the image.
+
+    Args:
+        crop_xy: [B, K, 2] in crop pixels. scores: [B, K].
+        to_image, boxes, skeleton, box_scores: see `localize`. maps: [B, K, h, w], to be kept.
+    """
+    crop_xy = crop_xy.double()
     affine = to_image.to(crop_xy.device, torch.float64)
     image_xy = crop_xy @ affine[:, :, :2].mT + affine[:, None, :, 2]
-    count = len(maps)
+    count = len(crop_xy)
     return Keypoints(
         xy=_numpy(image_xy),
         scores=_numpy(scores),
         boxes=_numpy(boxes),
         box_scores=np.ones(count, np.float32) if box_scores is None else _numpy(box_scores),
         skeleton=skeleton,
-        heatmaps=_numpy(maps) if keep_heatmaps else None,
+        heatmaps=None if maps is None else _numpy(maps),
         crops=affine.cpu().numpy(),
     )
 

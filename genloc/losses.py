@@ -1,6 +1,6 @@
-"""The two losses of the paper: HEL (Eq. 9) and the mean squared error it replaces (Eq. 8).
+"""The two losses of the paper: HEL (Eq. 9) and the mean squared error it replaces (Eq. 8); the language model's.
 
-Both take one value per keypoint, leave out what is not visible, and reduce alike. With ``"mean"``,
+The first two take one value per keypoint, leave out what is not visible, and reduce alike. With ``"mean"``,
 the mean over the visible keypoints of a crop, then the mean over the crops of the batch, a crop
 without any visible keypoint counting 0. The divisor is the number of crops and nothing else, so
 that one batch of 8 equals four batches of 2 with accumulated gradients. With ``"sum"`` (Eq. 5 sums
@@ -12,6 +12,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 Reduction = Literal["mean", "sum"]
@@ -111,6 +112,48 @@ class HeatmapMSE(nn.Module):
         # Left out before squaring: the gradient of a square is 0 * NaN where the map is NaN.
         difference = (maps - target).where(visible[..., None, None], 0)
         return _reduce(difference.square().sum((-2, -1)), visible, self.reduction)
+
+
+class AnswerLoss(nn.Module):
+    """Cross-entropy of the next token, on the tokens of answers alone (LocLLM).
+
+    The mean over the answer tokens of a crop, then the mean over the crops of the batch, a crop without
+    a question counting 0: accumulation changes nothing, as for the other losses.
+    """
+
+    needs: Literal["answers"] = "answers"
+    ignored = -100
+
+    def forward(
+        self,
+        logits: Tensor,  # [R, L, V]
+        labels: Tensor,  # [R, L] int64
+        owner: Tensor,  # [R] int64
+        crops: int,
+    ) -> Tensor:  # []
+        """Loss of a batch.
+
+        Args:
+            logits: ``[R, L, V]`` of R texts.
+            labels: ``[R, L]``, the token that comes, or -100 where it is no part of an answer.
+            owner: ``[R]``, the crop that each text is about, 0 to ``crops - 1``.
+            crops: B.
+
+        Raises:
+            ValueError: shapes that do not fit.
+        """
+        if logits.shape[:-1] != labels.shape or owner.shape != labels.shape[:1]:
+            raise ValueError(
+                f"logits, labels, owner: expected [R, L, V], [R, L] and [R], got {tuple(logits.shape)}, "
+                f"{tuple(labels.shape)} and {tuple(owner.shape)}"
+            )
+        learned = labels != self.ignored
+        # Chosen before the softmax: what is left out may be infinite or NaN, and must not leak.
+        surprise = F.cross_entropy(logits[learned].float(), labels[learned], reduction="none")
+        of = owner[:, None].expand_as(labels)[learned]
+        total = surprise.new_zeros(crops).index_add(0, of, surprise)
+        count = torch.bincount(of, minlength=crops).clamp_min(1)
+        return (total / count).sum() / max(1, crops)
 
 
 def _check_reduction(reduction: Reduction) -> Reduction:

@@ -22,7 +22,7 @@ from genloc.data.crops import Boxes, Crops, cut_crops
 from genloc.data.picture import as_picture
 from genloc.data.support import Support
 from genloc.hub import fetch_adapter
-from genloc.inference import Decoding, Localizer, asked_for, heatmaps, latent_noise, localize
+from genloc.inference import Decoding, Localizer, asked_for, find, latent_noise
 from genloc.keypoints import Keypoints
 from genloc.models.prior import Prior
 from genloc.skeleton import Skeleton
@@ -299,21 +299,16 @@ class KeypointPredictor:
     @torch.inference_mode()
     def _run(self, crops: Crops, keep_heatmaps: bool) -> Keypoints:
         noise = latent_noise(self.model, self.crop_size, crops.ids, seed=self.seed)
-        maps = heatmaps(
+        return find(
             self.model,
             crops.image.to(self.device),
             self.condition,
-            noise=None if noise is None else noise.to(self.device),
-            flip_index=self.skeleton.flip_index if self.flip_test else None,
-        )
-        return localize(
-            maps,
             crops.to_image,
             crops.boxes,
-            crop_size=self.crop_size,
             skeleton=self.skeleton,
             decoding=self.decoding,
-            score=getattr(self.model, "score", "mass"),
+            noise=None if noise is None else noise.to(self.device),
+            flip_test=self.flip_test,
             box_scores=crops.box_scores,
             keep_heatmaps=keep_heatmaps,
         )

@@ -147,6 +147,17 @@ def _predictor(given: argparse.Namespace) -> KeypointPredictor:
     from genloc.data.support import read_supports
     from genloc.predictor import KeypointPredictor
 
+    if (Path(given.adapter) / "language.yaml").is_file():
+        from genloc.language.saved import language_predictor
+
+        if given.ask or given.like or given.flip_test:
+            raise ValueError(
+                f"--adapter {given.adapter} holds a language model, which is asked for its own keypoints; "
+                "leave out --ask, --like and --flip-test"
+            )
+        return language_predictor(
+            given.adapter, prior=_prior(given), batch_size=given.batch_size, device=given.device
+        )
     return KeypointPredictor.from_pretrained(
         given.adapter,
         prior=_prior(given),

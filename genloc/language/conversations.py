@@ -7,7 +7,7 @@ decimals. The sentences are our own; what keypoints are called and where they li
 
     Image: <256 patches>
     Keypoint: The left elbow, elbow, on the left, below the left shoulder.
-    Question: Where is the left elbow? Give x and y.
+    Question: Where is the left elbow?
     Answer: [0.512,0.233]</s>
 
 Letters: K keypoints. Parts: 0 is the crop's left or upper edge, 1 the other one.
@@ -29,15 +29,16 @@ from genloc.language.answers import say
 HEAD = "Image: "
 """What stands before the patches of the picture."""
 QUESTIONS = (
-    "Where is the {name}? Give x and y.",
+    "Where is the {name}?",
     "At which place is the {name}?",
-    "What are x and y of the {name}?",
-    "Look for the {name} and say where it lies.",
+    "Look for the {name}.",
     "Point at the {name} of this body.",
-    "How far to the right and how far down is the {name}?",
+    "What are x and y of the {name}?",
 )
 """The first is asked in evaluation; training draws among them."""
-TALK = 3  # the purpose of these draws: 0 is augmentation, 1 the latent's noise, 2 a condition's words
+TALK = (
+    3  # the purpose of these draws: 0 is augmentation, 1 the latent's noise, 2 a condition's words
+)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,7 +64,7 @@ class Decoder(nn.Module):
         width: int = 192,
         layers: int = 4,
         heads: int = 6,
-        lora: DecoderLoRA = DecoderLoRA(),  # noqa: B008 - frozen
+        lora: DecoderLoRA = DecoderLoRA(),
         dtype: Literal["auto", "fp32", "bf16", "fp16"] = "auto",
         gradient_checkpointing: bool = False,
         seed: int = 0,
@@ -82,6 +82,17 @@ class Decoder(nn.Module):
         self.seed = seed
         self.loaded = False
 
+    def facts(self) -> dict[str, Any]:
+        """The constructor's arguments, in plain values."""
+        return {
+            "source": self.source,
+            "width": self.width,
+            "layers": self.layers,
+            "heads": self.heads,
+            "lora": asdict(self.lora),
+            "dtype": self.dtype,
+        }
+
     @property
     def scratch(self) -> bool:
         """Whether it is made here."""
@@ -92,12 +103,14 @@ class Decoder(nn.Module):
         """Channels of its embeddings."""
         return self.model.get_input_embeddings().weight.shape[1]
 
-    def load(self, said: Sequence[Description] = (), tokenizer: str | Path | None = None) -> Decoder:
+    def load(
+        self, said: Sequence[Description] = (), tokenizer: str | Path | None = None
+    ) -> Decoder:
         """Read or make the weights; a second call does nothing. Returns self.
 
         Args:
             said: descriptions whose words the tokenizer made here knows as whole words.
-            tokenizer: folder of the tokenizer of an earlier one made here, instead.
+            tokenizer: file of the tokenizer of an earlier one made here, instead.
 
         Raises:
             FileNotFoundError: no such folder, or no weights or tokenizer in it.
@@ -113,21 +126,21 @@ class Decoder(nn.Module):
         return self
 
     def _make(self, said: Sequence[Description], tokenizer: str | Path | None) -> None:
-        from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+        from tokenizers import Tokenizer
+        from transformers import LlamaConfig, LlamaForCausalLM
 
         if tokenizer is None:
-            self.tokenizer = word_tokenizer(every_text(said))
+            self.tokenizer = _wrapped(word_tokenizer(every_text(said)))
         else:
-            self.tokenizer = PreTrainedTokenizerFast.from_pretrained(
-                str(tokenizer), local_files_only=True
-            )
+            self.tokenizer = _wrapped(Tokenizer.from_file(str(tokenizer)))
         config = LlamaConfig(
             vocab_size=len(self.tokenizer),
             hidden_size=self.width,
-            intermediate_size=4 * self.width,
+            intermediate_size=2 * self.width,
             num_hidden_layers=self.layers,
             num_attention_heads=self.heads,
             max_position_embeddings=2048,
+            initializer_range=self.width**-0.5,  # the usual 0.02 is for widths of thousands
             tie_word_embeddings=True,
             pad_token_id=self.tokenizer.pad_token_id,
             bos_token_id=self.tokenizer.bos_token_id,
@@ -241,13 +254,12 @@ class Decoder(nn.Module):
 
 
 def word_tokenizer(texts: Sequence[str]) -> Any:
-    """A tokenizer of these texts' words, for `transformers`; what it does not know, it spells.
+    """A tokenizer of these texts' words; what it does not know, it spells.
 
     Digits and punctuation are tokens of their own, a space belongs to the word behind it, so that
     decoding gives the text back exactly. The same texts give the same tokenizer.
     """
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
-    from transformers import PreTrainedTokenizerFast
 
     space = "\u2581"
     split = pre_tokenizers.Split(Regex(rf"{space}?\p{{L}}+|{space}|."), "isolated")
@@ -265,6 +277,13 @@ def word_tokenizer(texts: Sequence[str]) -> Any:
     made.normalizer = normalizers.Replace(" ", space)
     made.pre_tokenizer = split
     made.decoder = decoders.Sequence([decoders.Replace(space, " "), decoders.Fuse()])
+    return made
+
+
+def _wrapped(made: Any) -> Any:
+    """As transformers has it."""
+    from transformers import PreTrainedTokenizerFast
+
     return PreTrainedTokenizerFast(
         tokenizer_object=made,
         pad_token=PAD,

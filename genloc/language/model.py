@@ -10,8 +10,9 @@ embeddings, L tokens of text, S crop pixels.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,15 +23,16 @@ from torch import Tensor, nn
 from genloc.conditions.descriptions import Description, load_descriptions
 from genloc.inference import picture_parts
 from genloc.language.answers import SAMPLE, Answer, read
-from genloc.language.conversations import HEAD, ask, converse
+from genloc.language.conversations import HEAD, Round, ask, converse
 from genloc.language.decoder import Decoder
-from genloc.models.features import features
+from genloc.language.projector import Projector
+from genloc.language.talking import foretell, foretell_apart, padded, speak
+from genloc.models.features import feature_widths, features
 from genloc.models.genloc import GenLoc
 from genloc.models.prior import Prior
 from genloc.skeleton import Skeleton
 
 IGNORED = -100  # the label of a token that is not learned, as transformers has it
-OCTAVES = 6
 
 
 class KeypointLM(nn.Module):
@@ -41,14 +43,13 @@ class KeypointLM(nn.Module):
         decoder: the language model; where it is made from scratch, all of it learns.
         tokens: the finest grid of features with at most so many places is shown to the decoder.
         rounds: questions in a training conversation, at most.
+        together: the questions of a crop follow one another, as in LocLLM; false: each is a conversation of
+            its own, as in evaluation, and only the picture is shared.
         paraphrase: training draws names and questions.
+        describe: say what and where each keypoint is before asking; false: its name alone, which is shorter.
         descriptions: what the keypoints are called and where they lie; see `load_descriptions`.
         timestep: at which the U-Net reads the latent.
         seed: of the projector's start.
-
-    Attributes:
-        asked, unread: answers so far in evaluation, and those of them that held no coordinates; such a
-            keypoint is put at the crop's centre, with score 0.
     """
 
     noise = False
@@ -61,8 +62,10 @@ class KeypointLM(nn.Module):
         *,
         tokens: int = 256,
         rounds: int = 5,
+        together: bool = True,
         paraphrase: bool = True,
-        descriptions: str | None = None,
+        describe: bool = True,
+        descriptions: str | Mapping[str, Any] | None = None,
         timestep: int = 1,
         seed: int = 0,
     ) -> None:
@@ -74,14 +77,27 @@ class KeypointLM(nn.Module):
         self.decoder = decoder
         self.tokens = tokens
         self.rounds = rounds
+        self.together = together
         self.paraphrase = paraphrase
+        self.describe = describe
         self.given = descriptions
         self.timestep = timestep
         self.seed = seed
         self.skeleton: Skeleton | None = None
         self.descriptions: Mapping[str, Description] = {}
-        self.projector: nn.Linear | None = None
-        self.asked = self.unread = 0
+        self.projector: Projector | None = None
+
+    def facts(self) -> dict[str, Any]:
+        """The constructor's arguments besides prior and decoder, in plain values."""
+        return {
+            "tokens": self.tokens,
+            "rounds": self.rounds,
+            "together": self.together,
+            "paraphrase": self.paraphrase,
+            "describe": self.describe,
+            "descriptions": self.given,
+            "timestep": self.timestep,
+        }
 
     @property
     def prior(self) -> Prior:
@@ -93,7 +109,7 @@ class KeypointLM(nn.Module):
         self.genloc.load()
         return self
 
-    def ask_for(self, skeleton: Skeleton, *, tokenizer: str | None = None) -> KeypointLM:
+    def ask_for(self, skeleton: Skeleton, *, tokenizer: str | Path | None = None) -> KeypointLM:
         """Say which keypoints will be asked for, and make decoder and projector. Returns self.
 
         Args:
@@ -105,15 +121,16 @@ class KeypointLM(nn.Module):
             ValueError: they cannot be used.
         """
         self.load()
-        self.descriptions = load_descriptions(self.given, skeleton)
+        said = load_descriptions(self.given, skeleton)
+        self.descriptions = (
+            said if self.describe else {k: Description(d.names) for k, d in said.items()}
+        )
         self.skeleton = skeleton
         self.decoder.load(list(self.descriptions.values()), tokenizer)
         if self.projector is None:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(self.seed)
-                self.projector = nn.Linear(self._width() + 4 * OCTAVES, self.decoder.hidden)
-            with torch.no_grad():  # as large as the words beside it
-                self.projector.weight *= float(self.decoder.embed(torch.arange(8)).std()) * 2
+            size = float(self.decoder.model.get_input_embeddings().weight[:1000].float().std())
+            width = sum(feature_widths(self.genloc))
+            self.projector = Projector(width, self.decoder.hidden, size=size, seed=self.seed)
         return self
 
     # ------------------------------------------------------------------ what it sees
@@ -162,16 +179,7 @@ class KeypointLM(nn.Module):
                 assert image is not None
                 latent = self.encode(image)
             front = self.front(latent)
-        seen = front[0].float()
-        h, w = seen.shape[-2:]
-        seen = F.layer_norm(seen.flatten(2).transpose(1, 2), seen.shape[1:2])
-        where = places(h, w, seen.device).expand(len(seen), -1, -1)
-        return self.projector(torch.cat([seen, where], -1))
-
-    def _width(self) -> int:
-        from genloc.models.features import feature_widths
-
-        return sum(feature_widths(self.genloc))
+        return self.projector(front[0])
 
     # ------------------------------------------------------------------ training
 
@@ -185,7 +193,7 @@ class KeypointLM(nn.Module):
         *,
         latent: Tensor | None = None,
         front: Sequence[Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> tuple[Tensor, Tensor, Tensor]:
         """What the decoder says next at each token of a training conversation about each crop.
 
         Args:
@@ -195,36 +203,41 @@ class KeypointLM(nn.Module):
             generators: one for each crop; all that is drawn comes from them.
 
         Returns:
-            logits float32 [B, L, V] and labels int64 [B, L]: the next token where it is part of an
-            answer (or ends one), else -100.
+            logits float32 [R, L, V] of R texts; labels int64 [R, L]: the token where it is part of an
+            answer (or ends one), else -100; and which of the B crops each text is about, int64 [R].
         """
         parts = picture_parts(points, size).double().cpu().numpy()
-        spoken, learned = [], []
+        talks: list[list[tuple[list[int], list[int]]]] = []  # of each crop: tokens and labels
         for here, shown, generator in zip(parts, visible.cpu().numpy(), generators, strict=True):
-            talk = converse(
+            drawn = converse(
                 self.descriptions, here, shown, generator, rounds=self.rounds, paraphrase=self.paraphrase
             )  # fmt: skip
-            ids: list[int] = []
-            labels: list[int] = []
-            for one in talk:
-                prompt, answer = self.decoder.ids(one.prompt), self.decoder.ids(one.answer)
-                answer.append(self.decoder.end)
-                ids += prompt + answer
-                labels += [IGNORED] * len(prompt) + answer
-            spoken.append(ids)
-            learned.append(labels)
+            talk = [self._tokens(one) for one in drawn]
+            if self.together:
+                ids, known = (
+                    (list(chain.from_iterable(part)) for part in zip(*talk, strict=True))
+                    if talk
+                    else ([], [])
+                )
+                talk = [(ids, known)]
+            talks.append(talk)
         seen = self._head(self._see(image, latent, front))
-        length = max(map(len, spoken))
-        ids, mask = _padded(spoken, length, 0, seen.device)
-        labels, _ = _padded(learned, length, IGNORED, seen.device)
-        mask = torch.cat([mask.new_ones(seen.shape[:2]), mask], 1)
-        said = self.decoder.model(
-            inputs_embeds=torch.cat([seen, self.decoder.embed(ids).to(seen.dtype)], 1),
-            attention_mask=mask,
-            logits_to_keep=length + 1,  # each token is foretold by the one before it
-            use_cache=False,
-        ).logits
-        return said[:, :-1].float(), labels
+        rows = [one for talk in talks for one in talk]
+        owner = torch.tensor([i for i, talk in enumerate(talks) for _ in talk], device=seen.device)
+        ids, _ = padded([ids for ids, _ in rows], 0, seen.device)
+        labels, _ = padded([known for _, known in rows], IGNORED, seen.device)
+        model = self.decoder.model
+        if self.together:
+            said = foretell(model, seen, self.decoder.embed(ids))
+        else:
+            said = foretell_apart(model, seen, self.decoder.embed(ids), owner)
+        return said.float(), labels, owner
+
+    def _tokens(self, one: Round) -> tuple[list[int], list[int]]:
+        """Tokens of a round, and what is learned of them."""
+        prompt = self.decoder.ids(one.prompt)
+        answer = [*self.decoder.ids(one.answer), self.decoder.end]
+        return prompt + answer, [IGNORED] * len(prompt) + answer
 
     def _head(self, seen: Tensor) -> Tensor:
         """What every conversation begins with, [B, n + T, E]: begin, words, image tokens."""
@@ -250,14 +263,13 @@ class KeypointLM(nn.Module):
             size: S.
 
         Returns:
-            points float32 [B, K, 2] in crop pixels and scores [B, K].
+            points float32 [B, K, 2] in crop pixels and scores [B, K]. An answer that holds no coordinates
+            is at the crop's centre, with score 0.
         """
         if size is None:
             assert image is not None
             size = image.shape[-1]
         said = self.say(image, latent=latent, front=front)
-        self.asked += len(said) * len(self.descriptions)
-        self.unread += sum(answer.parts is None for row in said for answer in row)
         device = next(self.parameters()).device
         parts = torch.tensor([[a.parts or (0.5, 0.5) for a in row] for row in said], device=device)
         scores = torch.tensor([[a.score for a in row] for row in said], device=device)
@@ -277,88 +289,36 @@ class KeypointLM(nn.Module):
         self.decoder.eval()
         try:
             seen = self._head(self._see(image, latent, front))
-            ids, sure = self._speak(seen)
+            asked = [self.decoder.ids(ask(key, d).prompt) for key, d in self.descriptions.items()]
+            most = len(self.decoder.ids(SAMPLE)) + 1
+            told, sure = speak(self.decoder.model, seen, asked, most=most, end=self.decoder.end)
         finally:
             self.decoder.train(learning)
-        k = len(self.descriptions)
-        found = [
-            read(self.decoder.pieces(row), p[: len(row)])
-            for row, p in ((self._until_end(row), p) for row, p in zip(ids, sure, strict=True))
-        ]
-        return [found[i : i + k] for i in range(0, len(found), k)]
+        found = [read(self.decoder.pieces(ids), p) for ids, p in zip(told, sure, strict=True)]
+        return [found[i : i + len(asked)] for i in range(0, len(found), len(asked))]
 
-    def prompts(self) -> list[list[int]]:
-        """Tokens of the K questions."""
-        return [self.decoder.ids(ask(name, said).prompt) for name, said in self.descriptions.items()]
+    def protocol(self, records: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+        """What a table of its results must say.
 
-    def _speak(self, seen: Tensor) -> tuple[list[list[int]], list[list[float]]]:
-        """Greedy answers to the K questions about each crop: tokens and their probabilities, [B * K] lists."""
-        from transformers import DynamicCache
-
-        decoder, device = self.decoder.model, seen.device
-        cache = DynamicCache(config=decoder.config)
-        decoder(inputs_embeds=seen, past_key_values=cache, use_cache=True, logits_to_keep=1)
-        asked = self.prompts()
-        cache.batch_repeat_interleave(len(asked))
-        # Left of each question, so that all answers begin at the same place.
-        length = max(map(len, asked))
-        ids, mask = _padded([row[::-1] for row in asked], length, 0, device)
-        ids, mask = (x.flip(1).repeat(len(seen), 1) for x in (ids, mask))
-        mask = torch.cat([mask.new_ones(len(ids), seen.shape[1]), mask], 1)
-        told: list[Tensor] = []
-        sure: list[Tensor] = []
-        for _ in range(len(self.decoder.ids(SAMPLE)) + 1):
-            place = (mask.cumsum(1) - 1)[:, -ids.shape[1] :]
-            logits = decoder(
-                input_ids=ids,
-                attention_mask=mask,
-                position_ids=place.clamp_min(0),
-                past_key_values=cache,
-                use_cache=True,
-                logits_to_keep=1,
-            ).logits[:, -1]
-            most, ids = logits.float().softmax(-1).max(-1, keepdim=True)
-            told.append(ids)
-            sure.append(most)
-            if (torch.cat(told, 1) == self.decoder.end).any(1).all():
-                break
-            mask = torch.cat([mask, mask.new_ones(len(ids), 1)], 1)
-        return torch.cat(told, 1).tolist(), torch.cat(sure, 1).tolist()
-
-    def _until_end(self, ids: list[int]) -> list[int]:
-        return ids[: ids.index(self.decoder.end)] if self.decoder.end in ids else ids
-
-    def protocol(self) -> dict[str, str]:
-        """What a table of its results must say."""
+        Args:
+            records: COCO results.
+        """
+        scores = [score for record in records for score in record["keypoints"][2::3]]
         return {
-            "answers": f"{self.unread} of {self.asked} held no coordinates; those are put at the crop's "
-            "centre, score 0",
+            "answers": f"{sum(score == 0 for score in scores)} of {len(scores)} held no coordinates; they "
+            "count as the crop's centre, score 0",
             "score of a keypoint": "mean probability of the tokens of its two coordinates",
         }
 
+    def save_adapter(
+        self,
+        folder: str | Path,
+        *,
+        skeleton: Skeleton,
+        recipe: Mapping[str, Any],
+        metrics: Mapping[str, Any],
+    ) -> Path:
+        """Write what learned; see `genloc.language.saved.save_language`."""
+        from genloc.language.saved import save_language
 
-def places(h: int, w: int, device: Any = None) -> Tensor:
-    """Where each of h x w tokens is, [h * w, 4 * OCTAVES]: sines and cosines of x and y.
-
-    DINOv2's tokens carry their places, LocLLM needs nothing else; an image generator's are known from
-    the zeros around the picture alone.
-    """
-    y = (torch.arange(h, device=device) + 0.5) / h
-    x = (torch.arange(w, device=device) + 0.5) / w
-    waves = math.pi / 2 * 2 ** torch.arange(OCTAVES, device=device)
-    ys, xs = (v[:, None] * waves for v in (y, x))
-    rows = torch.cat([ys.sin(), ys.cos()], 1)[:, None].expand(h, w, -1)
-    columns = torch.cat([xs.sin(), xs.cos()], 1)[None].expand(h, w, -1)
-    return torch.cat([rows, columns], -1).flatten(0, 1)
-
-
-def _padded(
-    rows: Sequence[Sequence[int]], length: int, value: int, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """Rows [n, length], filled up with a value, and where they are not: int64."""
-    filled = torch.full((len(rows), length), value, dtype=torch.int64)
-    mask = torch.zeros(len(rows), length, dtype=torch.int64)
-    for i, row in enumerate(rows):
-        filled[i, : len(row)] = torch.tensor(row, dtype=torch.int64)
-        mask[i, : len(row)] = 1
-    return filled.to(device), mask.to(device)
+        return save_language(folder, model=self, skeleton=skeleton, recipe=recipe, metrics=metrics)

@@ -10,6 +10,7 @@ from genloc.data.batch import sample_generator
 from genloc.inference import condition_of
 
 WORDS = 2  # the purpose of these draws: 0 is augmentation, 1 the latent's noise
+TALK = 3  # of a language model's questions
 
 
 def ask(
@@ -33,3 +34,25 @@ def ask(
     conditions, index = condition.draw(generators, batch["visible"])
     points = batch["points"].gather(1, index[..., None].expand(-1, -1, 2))
     return conditions, batch | {"points": points, "visible": batch["visible"].gather(1, index)}
+
+
+def answer_loss(
+    model: Any, loss: Any, batch: dict[str, Tensor], seed: int, epoch: int, given: dict[str, Any]
+) -> Tensor:
+    """The loss of a language model that is asked about the crops of a batch.
+
+    Args:
+        model: has `answers`, as `genloc.language.model.KeypointLM`.
+        loss: of its logits and labels, such as `genloc.losses.AnswerLoss`.
+        seed, epoch: what is asked is a function of these, the annotation's id and what is visible alone.
+        given: `latent` and `front` of the crops, where they are kept.
+    """
+    generators = [
+        sample_generator(seed, epoch, i, purpose=TALK) for i in batch["annotation_id"].tolist()
+    ]
+    image, size = batch["image"], batch["image"].shape[-1]
+    seen = None if given else image
+    logits, labels, owner = model.answers(
+        seen, batch["points"], batch["visible"], size, generators, **given
+    )
+    return loss(logits, labels, owner, len(image))

@@ -121,4 +121,6 @@ def open_cache(folder: str, keep: Kept, model: Any, data: Any) -> CropCache:
                 "context='null', noise=False and LoRA preset 'cross' or 'up'"
             )
         facts["timestep"] = model.timestep
+        if hasattr(model, "front_facts"):
+            facts |= model.front_facts()
     return CropCache(folder, keep, facts)

@@ -132,10 +132,11 @@ class Pictures(Callback):
         source = pl_module.data.sources[name]
         fitting = trainer.state.fn == "fit"
         run = Path(trainer.default_root_dir)
+        maps = [tile.maps for tile in tiles]
         picture = overlay_sheet(
             [tile.image for tile in tiles],
             [tile.xy for tile in tiles],
-            [tile.maps for tile in tiles],
+            None if any(m is None for m in maps) else [m for m in maps if m is not None],
             [tile.truth for tile in tiles],
             run / LOGS / "overlays-val.png" if fitting else run / "overlays.png",
             skeleton=source.skeleton,
@@ -169,19 +170,19 @@ class _Tile:
 
     image: np.ndarray
     xy: np.ndarray
-    maps: np.ndarray
+    maps: np.ndarray | None  # a model that says points has none
     truth: np.ndarray
     category_id: int
 
     @classmethod
     def of(cls, found: Keypoints, batch: dict[str, Tensor], i: int) -> _Tile:
-        assert found.crops is not None and found.heatmaps is not None
+        assert found.crops is not None
         image = ((batch["image"][i].cpu() + 1) * 127.5).round().clamp(0, 255).byte()
         truth = torch.cat([batch["points"][i], batch["visible"][i, :, None].float() * 2], dim=-1)
         return cls(
             image.permute(1, 2, 0).numpy(),
             _to_crop(found.xy[i], found.crops[i]),
-            found.heatmaps[i].copy(),  # not the whole batch's
+            None if found.heatmaps is None else found.heatmaps[i].copy(),  # not the whole batch's
             truth.cpu().numpy(),
             int(batch["category_id"][i]),
         )
@@ -210,7 +211,8 @@ class Heatmaps(Callback):
         self, trainer: pl.Trainer, pl_module: Any, outputs: Any, batch: Any, batch_idx: int, *_: Any
     ) -> None:
         found: Keypoints = outputs["keypoints"]
-        assert found.heatmaps is not None
+        if found.heatmaps is None:  # a model that says points has none
+            return
         for id_, maps in zip(batch["annotation_id"].tolist(), found.heatmaps, strict=True):
             # 8 bits of each map's own peak; most cells are 0 and take no room
             peaks = np.maximum(maps.max(axis=(1, 2)), 1e-30).astype(np.float32)

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from genloc.codecs.heatmap import default_sigma, gaussian_target, to_cells
-from genloc.inference import Decoding, condition_of, heatmaps, latent_noise, localize
+from genloc.inference import Decoding, condition_of, find, latent_noise
 from genloc.keypoints import Keypoints
 from genloc.models.features import feature_widths
-from genloc.training.asking import ask
+from genloc.training.asking import answer_loss, ask
 from genloc.training.cache import CropCache, Kept, open_cache
 from genloc.training.episodes import EpisodeScores
 from genloc.training.optimiser import Schedule, adam, described, parameter_groups, schedule
@@ -38,7 +38,7 @@ class KeypointModule(pl.LightningModule):
         model: `GenLoc` or any `genloc.inference.Localizer`. If it has a method `load()`, that is called before
             training, so constructing it may be light; one with `build(num_keypoints)` is told K likewise.
         loss: mean over the crops of a batch, a crop without visible keypoints counting 0. Its `needs` says what
-            it is given: "log_expectation" (no map in memory) or "maps".
+            it is given: "log_expectation" (no map in memory), "maps" or "answers".
         condition: what to look for, such as `LearnedCondition`; null for a localizer without conditions.
         lr_condition, lr_lora: rates of the conditions and of the LoRA factors.
         lr: rate of all other trainable parameters; a baseline has only those.
@@ -123,6 +123,8 @@ class KeypointModule(pl.LightningModule):
             load()
         if callable(build := getattr(self.model, "build", None)):
             build(skeleton.num_keypoints)
+        if callable(ask_for := getattr(self.model, "ask_for", None)):
+            ask_for(skeleton)
         check_parts(self.model, self.condition, self.loss, episodes=self.data.episodes is not None)
         if self.condition is not None and callable(build := getattr(self.condition, "build", None)):
             prior = self.model.prior
@@ -194,6 +196,8 @@ class KeypointModule(pl.LightningModule):
         noise = self._noise(batch, self.current_epoch)
         if noise is not None:
             given["noise"] = noise
+        if self.loss.needs == "answers":
+            return answer_loss(self.model, self.loss, batch, self.seed, self.current_epoch, given)
         if self.loss.needs == "log_expectation":
             cells, sigma = self._target(batch, *self.model.map_size(size))
             return self.loss(
@@ -267,23 +271,16 @@ class KeypointModule(pl.LightningModule):
         return {"keypoints": self._evaluate(batch)}
 
     def _evaluate(self, batch: dict[str, Tensor]) -> Keypoints:
-        skeleton = self.data.skeleton
-        flip = self.flip_test and self.trainer.state.fn != "fit"
-        maps = heatmaps(
+        found = find(
             self.model,
             batch["image"],
             condition_of(self.model, self.condition, batch),
-            noise=self._noise(batch, 0),
-            flip_index=skeleton.flip_index if flip else None,
-        )
-        found = localize(
-            maps,
             batch["to_image"],
             batch["box"],
-            crop_size=batch["image"].shape[-1],
-            skeleton=skeleton,
+            skeleton=self.data.skeleton,
             decoding=self.decoding,
-            score=getattr(self.model, "score", "mass"),
+            noise=self._noise(batch, 0),
+            flip_test=self.flip_test and self.trainer.state.fn != "fit",
             keep_heatmaps=not self.heatmaps_of.isdisjoint(batch["annotation_id"].tolist()),
         )
         assert self.scores is not None

@@ -56,21 +56,23 @@ def write_adapter(module: KeypointModule, data: KeypointData, run: Path, path: P
     checkpoint = read_checkpoint(path)
     model, condition = module.model, module.condition
     print(f"trained: {path}")
-    if not isinstance(model, GenLoc) or not can_be_saved(condition):
+    save = getattr(model, "save_adapter", None)  # a model that knows how
+    if save is None and not (isinstance(model, GenLoc) and can_be_saved(condition)):
         return
-    if model.train_unet:
+    if getattr(model, "train_unet", False):
         return
     position = checkpoint["position"]
     metrics = {name: _plain(value) for name, value in checkpoint.get("metrics", {}).items()}
-    save_adapter(
-        run / "adapter",
-        model=model,
-        condition=condition,
-        skeleton=data.skeleton,
-        recipe=recipe(module, data)
+    facts: dict[str, Any] = {
+        "skeleton": data.skeleton,
+        "recipe": recipe(module, data)
         | {"epoch": position["epoch"], "steps": position["global_step"]},
-        metrics=metrics,
-    )
+        "metrics": metrics,
+    }
+    if save is not None:
+        save(run / "adapter", **facts)
+    else:
+        save_adapter(run / "adapter", model=model, condition=condition, **facts)
     print(f"adapter: {run / 'adapter'}")
 
 
@@ -129,7 +131,7 @@ def write_outcome(
             decoding=module.decoding,
             sigmas=sigmas_name(data.skeleton, first),
             nms=_nms(source, scoring),
-            more=_more(module, data, name, checkpoint),
+            more=_more(module, data, name, checkpoint, records),
         ),
     )
     other_sigmas = {
@@ -179,7 +181,11 @@ def write_outcome(
 
 
 def _more(
-    module: KeypointModule, data: KeypointData, name: str, checkpoint: Path | None
+    module: KeypointModule,
+    data: KeypointData,
+    name: str,
+    checkpoint: Path | None,
+    records: list[dict[str, Any]],
 ) -> dict[str, str]:
     spec = data.specs[name]
     more = {"crops": f"{len(data.sources[name].instances)} of {data.crop_size} pixels"}
@@ -197,7 +203,9 @@ def _more(
         more["weights"] = (
             f"{checkpoint}, after step {read['position']['global_step']} on {read['trained_on']['crops']} crops"
         )
-    if isinstance(module.model, GenLoc):
+    if callable(said := getattr(module.model, "protocol", None)):
+        more |= said(records)
+    if hasattr(module.model, "prior"):
         more["prior"] = module.model.prior.fingerprint()
         if module.model.prior.source == "tiny":
             more["prior has seen"] = (

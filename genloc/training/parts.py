@@ -48,6 +48,13 @@ def check_parts(model: Any, condition: Any, loss: Any, *, episodes: bool | None 
             f"model.condition: {type(condition).__name__} compares features, which must not depend on "
             'what is asked for or on noise; set model.model.init_args.context to "null" and noise to false'
         )
+    speaks = hasattr(model, "answers")
+    if speaks != (loss.needs == "answers"):
+        raise ValueError(
+            f"model.loss: {name} answers in words; use genloc.losses.AnswerLoss, not {type(loss).__name__}"
+            if speaks
+            else f"model.loss: {type(loss).__name__} needs answers in words, which {name} does not give"
+        )
     if loss.needs == "log_expectation" and not hasattr(model, "log_expectation"):
         raise ValueError(
             f"model.loss: {type(loss).__name__} needs log expectations, which {name} does not give; "

@@ -93,7 +93,10 @@ def belongs_to(model: nn.Module, skeleton: Skeleton) -> dict[str, Any]:
     """What trained weights mean nothing without, although their names and shapes would fit."""
     prior: Any = getattr(model, "prior", None)
     weights = None if prior is None else prior.fingerprint().rpartition("@")[2]
-    return {"keypoints": list(skeleton.keypoints), "weights of the prior": weights}
+    facts = {"keypoints": list(skeleton.keypoints), "weights of the prior": weights}
+    if hasattr(model, "decoder"):
+        facts["weights of the decoder"] = model.decoder.fingerprint
+    return facts
 
 
 def check_belongs(found: dict[str, Any], expected: dict[str, Any]) -> None:
