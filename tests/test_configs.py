@@ -77,6 +77,7 @@ LAYOUTS: dict[str, Callable[[Path], None]] = {
     "animalpose": animalpose,
     "visual": visual,
     "own_data": own_data,
+    "language": ap10k,
 }
 
 
@@ -183,6 +184,19 @@ def test_words_train_and_are_scored_over_a_configuration(
     arguments = ["--config", str(CONFIGS / f"{layout}.yaml")]
     arguments += [word for row in rows for word in ("--config", str(row))]
     arguments += small(tmp_path / "data", prior, tmp_path / "runs")
+    assert main(["fit", *arguments]) == 0
+    assert main(["test", *arguments, "--ckpt_path", "none"]) == 0
+
+
+def test_a_decoder_of_one_s_own_trains_and_is_scored(prior: Path, tmp_path: Path) -> None:
+    from tests.language.make_language import write_decoder
+
+    ap10k(tmp_path / "data")
+    rows = [CONFIGS / "language.yaml", CONFIGS / "language" / "vicuna.yaml"]
+    arguments = [word for row in rows for word in ("--config", str(row))]
+    arguments += small(tmp_path / "data", prior, tmp_path / "runs")
+    decoder = "--model.model.init_args.decoder.init_args.source"
+    arguments += [decoder, str(write_decoder(tmp_path / "vicuna"))]
     assert main(["fit", *arguments]) == 0
     assert main(["test", *arguments, "--ckpt_path", "none"]) == 0
 

@@ -94,6 +94,12 @@ RUN_AS = {
     "genloc predict lake.jpg --adapter runs/visual/adapter --like heron.jpg --points heron.json": (
         "genloc predict lake.jpg --adapter runs/asked/adapter --like heron.jpg --points heron.json"
     ),
+    "genloc fit --config configs/language.yaml": (
+        f"genloc fit --config configs/language.yaml --data.root data/ap10k {ONE_STEP}"
+    ),
+    "genloc test --config configs/language.yaml": (
+        f"genloc test --config configs/language.yaml --data.root data/ap10k {ONE_STEP} --ckpt_path none"
+    ),
     "genloc predict clips/horse.mp4 --adapter runs/quickstart/adapter --track": (
         "genloc predict clips/horse.mp4 --adapter runs/made/adapter --track"
     ),

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def test_how_a_text_is_cut_into_tokens_does_not_change_what_is_read(
 ) -> None:
     text = say((x, y))
     edges = sorted({0, len(text), *(min(c, len(text)) for c in cuts)})
-    pieces = [text[a:b] for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [text[a:b] for a, b in pairwise(edges)]
     sure = data.draw(st.lists(PARTS, min_size=len(pieces), max_size=len(pieces)))
     found = read(pieces, sure)
     assert found.parts == read([text], [1.0]).parts

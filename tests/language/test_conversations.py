@@ -46,7 +46,9 @@ def test_only_visible_points_are_asked_for_and_no_more_than_the_rounds() -> None
         one = converse(SAID, parts, np.ones(3, bool), rng(seed), rounds=1)
         assert len(one) == 1
     assert converse(SAID, parts, np.zeros(3, bool), rng()) == ()
-    asked = {converse(SAID, parts, np.ones(3, bool), rng(s), rounds=1)[0].keypoint for s in range(30)}
+    asked = {
+        converse(SAID, parts, np.ones(3, bool), rng(s), rounds=1)[0].keypoint for s in range(30)
+    }
     assert asked == SAID.keys()
 
 
@@ -60,7 +62,7 @@ def test_paraphrases_are_drawn_from_names_and_questions_and_come_again() -> None
 
 
 def test_bad_input_is_refused() -> None:
-    with pytest.raises(ValueError, match="expected .3, 2. and .3."):
+    with pytest.raises(ValueError, match=r"expected .3, 2. and .3."):
         converse(SAID, np.zeros((2, 2)), np.ones(2, bool), rng())
     with pytest.raises(ValueError, match="rounds is 0"):
         converse(SAID, np.zeros((3, 2)), np.ones(3, bool), rng(), rounds=0)
@@ -73,7 +75,7 @@ def test_a_set_s_conversations_by_hand(tmp_path: Path) -> None:
         # a crop of side 40 around (20, 30): x from 0 to 40, y from 10 to 50, edges half a pixel further
         content["annotations"][0]["bbox"] = [4, 20, 32, 20]
         points = [[10, 20, 2], [30, 40, 1], [99, 20, 2]]
-        content["annotations"][0]["keypoints"] = sum(points, [])
+        content["annotations"][0]["keypoints"] = [n for point in points for n in point]
 
     file = write_coco(tmp_path, skeleton=LEGS, images=2, change=change)
     source = CocoKeypoints(file, None, skeleton=LEGS)

@@ -1,0 +1,75 @@
+"""The quick form of the language model's benchmark: both decoders run, cells are kept, the table says how."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks import language
+from tests.make_prior import write_folder
+
+
+def test_it_runs_and_finished_cells_are_skipped(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    prior = str(write_folder(tmp_path / "prior"))
+    arguments = ["--quick", "--prior", prior, "--runs", str(tmp_path), "--device", "cpu"]
+    language.main([*arguments, "--seeds", "0"])
+    (written,) = (tmp_path / "quick").glob("language_*.json")
+    results = json.loads(written.read_text())["results"]
+    assert results.keys() == language.METHODS.keys()
+    for (cell,) in results.values():
+        assert all(np.isfinite([point["loss"] for point in cell["curve"]]))
+        assert 0 <= cell["test"]["PCK@0.1"] <= 1 and 0 <= cell["test"]["unread"] <= 1
+    text = written.with_suffix(".md").read_text()
+    for said in ("mean pose", "shown another picture", "OKS sigmas: ap10k", "prior has seen"):
+        assert said in text, said
+    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "cells").iterdir()}
+    capsys.readouterr()
+    language.main([*arguments, "--seeds", "0"])
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert "step" not in capsys.readouterr().out.split("# A language")[0].replace("steps", "")
+
+
+def test_every_crop_gets_another_one_s_picture() -> None:
+    for count in (2, 3, 50):
+        given = language.dealt(count, 1)
+        assert sorted(given) == list(range(count)) and (given != np.arange(count)).all()
+
+
+@pytest.mark.slow
+def test_it_learns_to_look(tmp_path: Path) -> None:
+    """On the built-in prior, in minutes: far above the mean pose, which is where not looking ends."""
+    from genloc.data.zoo import write_zoo
+
+    zoo = tmp_path / "zoo"
+    write_zoo(zoo, per_species=30, species=tuple(range(1, 55, 3)), workers=1)
+    language.main(
+        [
+            *(
+                "--zoo",
+                str(zoo),
+                "--runs",
+                str(tmp_path),
+                "--out",
+                str(tmp_path),
+                "--device",
+                "cpu",
+            ),
+            *("--seeds", "0", "--methods", "language", "--shots", "0", "--views", "4"),
+        ]
+    )
+    (written,) = tmp_path.glob("language_*.json")
+    (cell,) = json.loads(written.read_text())["results"]["language"]
+    mean = next(
+        line
+        for line in written.with_suffix(".md").read_text().splitlines()
+        if "| mean pose" in line
+    )
+    pck = float(mean.split("|")[2 + language.COLUMNS.index("PCK@0.1")])
+    assert 100 * cell["test"]["PCK@0.1"] > 1.5 * pck
+    assert cell["test"]["PCK@0.1"] > 1.5 * cell["another"]["PCK@0.1"]
+    assert cell["test"]["unread"] < 0.01

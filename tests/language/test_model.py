@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from genloc.language.answers import read
+from genloc.language.conversations import ask
+from genloc.language.model import KeypointLM
+from genloc.losses import AnswerLoss
+from tests.language.make_language import LEGS, SIDE, crops, make_language, write_decoder
+
+POINTS = torch.tensor([[[10.0, 20], [30, 40], [50, 5]], [[1, 2], [3, 4], [60, 60]]])
+VISIBLE = torch.tensor([[True, True, True], [True, False, False]])
+
+
+def generators() -> list[np.random.Generator]:
+    return [np.random.default_rng(i) for i in range(2)]
+
+
+def answers(lm: KeypointLM, image: torch.Tensor | None = None, **kept: object):
+    image = crops() if image is None and not kept else image
+    return lm.answers(image, POINTS, VISIBLE, SIDE, generators(), **kept)  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def lm(tmp_path_factory: pytest.TempPathFactory) -> KeypointLM:
+    return make_language(tmp_path_factory.mktemp("language"))
+
+
+def test_labels_are_the_answers_and_their_ends_alone(lm: KeypointLM) -> None:
+    for together, rows in ((True, 2), (False, 4)):
+        lm.together = together
+        logits, labels, owner = answers(lm)
+        assert logits.shape[:2] == labels.shape and len(labels) == rows
+        assert logits.shape[2] == len(lm.decoder.tokenizer)
+        said = [lm.decoder.tokenizer.decode(row[row != -100]) for row in labels]
+        # 64 pixels: (x + 0.5) / 64
+        first = {"[0.164,0.320]", "[0.477,0.633]", "[0.789,0.086]"}
+        found = set("".join(said[: rows - 1]).split("</s>")[:-1])
+        assert found == first and said[-1] == "[0.023,0.039]</s>"
+        assert owner.tolist() == ([0, 1] if together else [0, 0, 0, 1])
+
+
+def test_the_loss_knows_answer_tokens_alone(lm: KeypointLM) -> None:
+    lm.together = True
+    logits, labels, owner = answers(lm)
+    logits = logits.detach().requires_grad_()
+    loss = AnswerLoss()(logits, labels, owner, 2)
+    (gradient,) = torch.autograd.grad(loss, logits)
+    learned = labels != -100
+    assert (gradient.abs().sum(-1) > 0).equal(learned)
+    spoilt = logits.detach().clone()
+    spoilt[~learned] = torch.nan
+    torch.testing.assert_close(AnswerLoss()(spoilt, labels, owner, 2), loss.detach())
+    # by hand: the mean over a crop's tokens, then over the crops
+    surprise = -logits.detach().log_softmax(-1).gather(2, labels.clamp_min(0)[..., None])[..., 0]
+    crop = [surprise[i][learned[i]].mean() for i in range(2)]
+    torch.testing.assert_close(loss.detach(), (crop[0] + crop[1]) / 2)
+
+
+def test_asked_together_or_apart_the_first_question_is_foretold_alike(lm: KeypointLM) -> None:
+    """The second crop has one question, behind which nothing differs."""
+    lm.together = True
+    together, labels, _ = answers(lm)
+    lm.together = False
+    apart, again, _ = answers(lm)
+    one = labels[1] != -100
+    other = again[3] != -100
+    torch.testing.assert_close(together[1][one], apart[3][other], atol=1e-4, rtol=1e-4)
+    loss = [AnswerLoss()(x[None], y[None], torch.zeros(1, dtype=torch.long), 1)
+            for x, y in ((together[1], labels[1]), (apart[3], again[3]))]  # fmt: skip
+    grads = [torch.autograd.grad(v, lm.projector.linear.weight)[0] for v in loss]  # type: ignore[union-attr]
+    assert grads[0].abs().max() > 0
+    torch.testing.assert_close(*grads, atol=1e-5, rtol=1e-3)
+
+
+def test_latents_and_features_that_are_kept_give_the_same(lm: KeypointLM) -> None:
+    lm.together = True
+    image = crops()
+    latent = lm.encode(image)
+    expected = answers(lm, image)[0]
+    torch.testing.assert_close(answers(lm, None, latent=latent)[0], expected)
+    front = lm.front(latent)
+    torch.testing.assert_close(answers(lm, None, latent=latent, front=front)[0], expected)
+    assert front[0].shape[-2:] == (8, 8)
+    lm.tokens = 20
+    assert lm.front(latent)[0].shape[-2:] == (4, 4)
+    lm.tokens = 3
+    with pytest.raises(ValueError, match="the grids of features are"):
+        lm.front(latent)
+    lm.tokens = 256
+
+
+def test_cached_answers_are_those_of_the_whole_text_each_time(lm: KeypointLM) -> None:
+    """The second implementation reads everything anew for every token, one question at a time."""
+    image = crops()
+    found = lm.say(image)
+    lm.decoder.eval()
+    for b in range(2):
+        for k, (name, said) in enumerate(lm.descriptions.items()):
+            ids = lm.decoder.ids(ask(name, said).prompt)
+            told: list[int] = []
+            sure: list[float] = []
+            with torch.no_grad():
+                seen = lm._head(lm._see(image[b : b + 1], None, None))
+            for _ in range(14):
+                with torch.no_grad():
+                    text = torch.cat([seen, lm.decoder.embed(torch.tensor([ids + told]))], 1)
+                    logits = lm.decoder.model(inputs_embeds=text, use_cache=False).logits[0, -1]
+                told.append(int(logits.argmax()))
+                sure.append(float(logits.softmax(-1).max()))
+                if told[-1] == lm.decoder.end:
+                    break
+            expected = read(lm.decoder.pieces(told), sure)
+            assert found[b][k].parts == expected.parts
+            assert found[b][k].score == pytest.approx(expected.score, abs=1e-5)
+            tokens, chances = spoken(lm, image, b * 3 + k)
+            n = min(len(tokens), len(told))
+            assert tokens[:n] == told[:n] and n >= 1
+            np.testing.assert_allclose(chances[:n], sure[:n], atol=1e-5)
+
+
+def spoken(lm: KeypointLM, image: torch.Tensor, row: int) -> tuple[list[int], list[float]]:
+    from genloc.language.talking import speak
+
+    asked = [lm.decoder.ids(ask(k, d).prompt) for k, d in lm.descriptions.items()]
+    assert len({len(ids) for ids in asked}) > 1, "all questions are as long: nothing is filled up"
+    with torch.no_grad():
+        seen = lm._head(lm._see(image, None, None))
+        told, sure = speak(lm.decoder.model, seen, asked, most=14, end=lm.decoder.end)
+    return told[row], sure[row]
+
+
+def test_what_cannot_be_read_is_at_the_centre_with_score_0(lm: KeypointLM) -> None:
+    xy, scores = lm.locate(crops())  # untrained: it says nothing that could be read
+    assert xy.shape == (2, 3, 2) and scores.shape == (2, 3)
+    assert (xy[scores == 0] == SIDE / 2 - 0.5).all() and (scores == 0).any()
+    told = lm.protocol([{"keypoints": [1, 2, 0.0, 3, 4, 0.5, 5, 6, 0.0]}])
+    assert told["answers"].startswith("2 of 3")
+
+
+def test_a_decoder_of_one_s_own_learns_by_lora_and_projector(tmp_path: Path) -> None:
+    lm = make_language(tmp_path, str(write_decoder(tmp_path / "vicuna")))
+    logits, labels, owner = answers(lm)
+    AnswerLoss()(logits, labels, owner, 2).backward()
+    learning = {name: p for name, p in lm.named_parameters() if p.requires_grad}
+    assert {name.split(".")[0] for name in learning} == {"projector", "decoder"}
+    assert all(p.grad is not None for p in learning.values())
+    assert all(".lora_" in name for name in learning if name.startswith("decoder"))
+
+
+def test_a_few_steps_teach_it_four_places(tmp_path: Path) -> None:
+    """Overfits: every part of the chain from crop to parsed answer carries."""
+    lm = make_language(tmp_path, paraphrase=False, together=False, describe=False)
+    image = crops()
+    front = lm.front(lm.encode(image))
+    optimiser = torch.optim.Adam([p for p in lm.parameters() if p.requires_grad], 1e-2)
+    for _ in range(150):
+        loss = AnswerLoss()(*answers(lm, None, front=front), 2)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    xy, scores = lm.locate(None, SIDE, front=front)
+    error = (xy - POINTS).norm(dim=-1)[VISIBLE]
+    assert error.max() < 0.03 * SIDE, error
+    assert (scores[VISIBLE] > 0.5).all()
+
+
+def test_it_must_be_asked_for_something_first(tmp_path: Path) -> None:
+    from genloc.language.decoder import Decoder
+    from genloc.models import Prior
+
+    bare = KeypointLM(Prior("tiny"), Decoder())
+    with pytest.raises(RuntimeError, match="ask_for"):
+        bare.locate(crops())
+    for name in ("tokens", "rounds"):
+        with pytest.raises(ValueError, match=name):
+            KeypointLM(Prior("tiny"), Decoder(), **{name: 0})  # type: ignore[arg-type]
+    assert LEGS.num_keypoints == 3
