@@ -56,6 +56,8 @@ class Decoder(nn.Module):
 
     model: Any
     tokenizer: Any
+    fingerprint = SCRATCH
+    """Of the frozen weights: LoRA means nothing on others."""
 
     def __init__(
         self,
@@ -220,9 +222,6 @@ class Decoder(nn.Module):
             return DTYPES[self.dtype]
         able = torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
         return torch.bfloat16 if able else torch.float32
-
-    fingerprint = SCRATCH
-    """Of the frozen weights: LoRA means nothing on others."""
 
     def ids(self, text: str) -> list[int]:
         """Tokens of a text, without begin and end."""

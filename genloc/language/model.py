@@ -11,7 +11,6 @@ embeddings, L tokens of text, S crop pixels.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +127,9 @@ class KeypointLM(nn.Module):
         self.skeleton = skeleton
         self.decoder.load(list(self.descriptions.values()), tokenizer)
         if self.projector is None:
-            size = float(self.decoder.model.get_input_embeddings().weight[:1000].float().std())
+            size = float(
+                self.decoder.model.get_input_embeddings().weight.detach()[:1000].float().std()
+            )
             width = sum(feature_widths(self.genloc))
             self.projector = Projector(width, self.decoder.hidden, size=size, seed=self.seed)
         return self
@@ -213,17 +214,15 @@ class KeypointLM(nn.Module):
                 self.descriptions, here, shown, generator, rounds=self.rounds, paraphrase=self.paraphrase
             )  # fmt: skip
             talk = [self._tokens(one) for one in drawn]
-            if self.together:
-                ids, known = (
-                    (list(chain.from_iterable(part)) for part in zip(*talk, strict=True))
-                    if talk
-                    else ([], [])
-                )
-                talk = [(ids, known)]
+            if self.together or not talk:  # without a question, an empty text
+                talk = [
+                    ([t for ids, _ in talk for t in ids], [t for _, known in talk for t in known])
+                ]
             talks.append(talk)
         seen = self._head(self._see(image, latent, front))
         rows = [one for talk in talks for one in talk]
-        owner = torch.tensor([i for i, talk in enumerate(talks) for _ in talk], device=seen.device)
+        whose = [i for i, talk in enumerate(talks) for _ in talk]
+        owner = torch.tensor(whose, device=seen.device)
         ids, _ = padded([ids for ids, _ in rows], 0, seen.device)
         labels, _ = padded([known for _, known in rows], IGNORED, seen.device)
         model = self.decoder.model

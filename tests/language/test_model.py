@@ -77,6 +77,22 @@ def test_asked_together_or_apart_the_first_question_is_foretold_alike(lm: Keypoi
     torch.testing.assert_close(*grads, atol=1e-5, rtol=1e-3)
 
 
+@pytest.mark.parametrize("together", [True, False])
+def test_crops_without_a_question_count_0(lm: KeypointLM, together: bool) -> None:
+    lm.together = together
+    some, none = VISIBLE.clone(), torch.zeros_like(VISIBLE)
+    some[1] = False
+    for visible in (some, none):
+        logits, labels, owner = lm.answers(crops(), POINTS, visible, SIDE, generators())
+        loss = AnswerLoss()(logits, labels, owner, 2)
+        loss.backward()  # plain DDP waits for every gradient
+        assert torch.isfinite(loss) and (loss == 0) == (not visible.any())
+    alone = lm.answers(crops(1), POINTS[:1], VISIBLE[:1], SIDE, generators()[:1])
+    both = lm.answers(crops(), POINTS, some, SIDE, generators())
+    torch.testing.assert_close(AnswerLoss()(*both, 2), AnswerLoss()(*alone, 1) / 2)
+    lm.zero_grad()
+
+
 def test_latents_and_features_that_are_kept_give_the_same(lm: KeypointLM) -> None:
     lm.together = True
     image = crops()
