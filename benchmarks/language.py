@@ -82,8 +82,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     return a
 
 
-def model_of(a: argparse.Namespace, prior: Prior, seed: int) -> KeypointLM:
+def model_of(a: argparse.Namespace, seed: int) -> KeypointLM:
     """An untrained one, with the keypoints of the zoo."""
+    prior = Prior(a.prior, dtype="fp32")
     decoder = Decoder(width=a.width, layers=a.layers, heads=a.heads, seed=seed)
     model = KeypointLM(prior, decoder, rounds=a.rounds, together=False, describe=False, seed=seed)
     return model.ask_for(load_skeleton("ap10k"))
@@ -202,12 +203,11 @@ def main(argv: list[str] | None = None) -> None:
     source = zoo_set(a.zoo, "train", a.shots or None)
     crops = Crops(source, folder, size=a.crop_size, views=a.views, augmentation=LEARNING)
     held = Crops(zoo_set(a.zoo, "test", a.test_shots or None), folder, size=a.crop_size)
-    prior = Prior(a.prior, dtype="fp32").load().to(a.device)
+    first = model_of(a, 0).to(a.device)
     for each in (crops, held):
-        each.encode(prior)
-    first = model_of(a, prior, 0).to(a.device)
+        each.encode(first.prior)
     seen, new = (fronts(each, first) for each in (crops, held))
-    fingerprint = prior.fingerprint().rpartition("@")[2]
+    fingerprint = first.prior.fingerprint().rpartition("@")[2]
     print(f"{source.summary()}\ntest {len(held)} instances", flush=True)
     results: dict[str, list[dict[str, Any]]] = {}
     for method in a.methods:
@@ -225,7 +225,7 @@ def main(argv: list[str] | None = None) -> None:
 
             def cell(method: str = method, seed: int = seed) -> dict[str, Any]:
                 print(f"{method}, seed {seed}", flush=True)
-                model = model_of(a, prior, seed).to(a.device)
+                model = model_of(a, seed).to(a.device)
                 made = train(a, model, crops, seen, seed, method == "shuffled")
                 plain, other = np.arange(len(held)), dealt(len(held), seed)
                 return {

@@ -223,13 +223,13 @@ class KeypointLM(nn.Module):
         rows = [one for talk in talks for one in talk]
         whose = [i for i, talk in enumerate(talks) for _ in talk]
         owner = torch.tensor(whose, device=seen.device)
-        ids, _ = padded([ids for ids, _ in rows], 0, seen.device)
+        tokens, _ = padded([ids for ids, _ in rows], 0, seen.device)
         labels, _ = padded([known for _, known in rows], IGNORED, seen.device)
-        model = self.decoder.model
+        text = self.decoder.embed(tokens)
         if self.together:
-            said = foretell(model, seen, self.decoder.embed(ids))
+            said = foretell(self.decoder.model, seen, text)
         else:
-            said = foretell_apart(model, seen, self.decoder.embed(ids), owner)
+            said = foretell_apart(self.decoder.model, seen, text, owner)
         return said.float(), labels, owner
 
     def _tokens(self, one: Round) -> tuple[list[int], list[int]]:

@@ -36,8 +36,9 @@ class Projector(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """[B, C, h, w] to [B, h * w, E], float32."""
+        h, w = features.shape[-2:]
         seen = features.float().flatten(2).transpose(1, 2)
-        where = places(*features.shape[-2:], device=seen.device).expand(len(seen), -1, -1)
+        where = places(h, w, seen.device).expand(len(seen), -1, -1)
         return self.linear(torch.cat([F.layer_norm(seen, seen.shape[2:]), where], -1))
 
 

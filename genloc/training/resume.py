@@ -94,8 +94,9 @@ def belongs_to(model: nn.Module, skeleton: Skeleton) -> dict[str, Any]:
     prior: Any = getattr(model, "prior", None)
     weights = None if prior is None else prior.fingerprint().rpartition("@")[2]
     facts = {"keypoints": list(skeleton.keypoints), "weights of the prior": weights}
-    if hasattr(model, "decoder"):
-        facts["weights of the decoder"] = model.decoder.fingerprint
+    decoder: Any = getattr(model, "decoder", None)
+    if hasattr(decoder, "fingerprint"):
+        facts["weights of the decoder"] = decoder.fingerprint
     return facts
 
 

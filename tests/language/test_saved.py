@@ -18,7 +18,7 @@ def stirred(lm: KeypointLM) -> KeypointLM:
     with torch.no_grad():
         for p in lm.parameters():
             if p.requires_grad:
-                p += 0.1 * torch.randn_like(p)
+                p.add_(0.1 * torch.randn_like(p))
     return lm
 
 
