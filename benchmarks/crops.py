@@ -25,6 +25,9 @@ from genloc.skeleton import load_skeleton
 
 LABELS = ("points", "visible", "annotation_id", "image_id", "category_id", "to_image", "box")
 
+# As configs/zoo.yaml: the zoo's animals stand upright and fill their boxes.
+ZOO_AUGMENTATION = Augmentation(rotation=15, scale=0.2, half_body=0)
+
 
 class Crops:
     """V crops of each instance of a set, drawn by `KeypointDataset` in its epochs 0 to V - 1.

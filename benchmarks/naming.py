@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.cells import Recipe, kept, order
-from benchmarks.crops import Crops, short_hash, zoo_set
+from benchmarks.crops import ZOO_AUGMENTATION, Crops, short_hash, zoo_set
 from benchmarks.prior_worth import SEEN, quick_zoo
 from benchmarks.report import protocol, write
 from benchmarks.words import table
@@ -40,7 +40,6 @@ from genloc.conditions.naming import Naming
 from genloc.conditions.text import TextCondition
 from genloc.conditions.visual import VisualCondition
 from genloc.data.coco import CocoKeypoints
-from genloc.data.transforms import Augmentation
 from genloc.losses import HEL
 from genloc.models import GenLoc, LoRA, Prior
 from genloc.models.features import feature_widths, features
@@ -254,7 +253,7 @@ def main(argv: list[str] | None = None) -> None:
     crops = {
         "train": Crops(
             of_families(source, a.unseen, False), folder, size=a.crop_size, views=a.views,
-            augmentation=Augmentation(),
+            augmentation=ZOO_AUGMENTATION,
         ),
         "families it knows": Crops(of_families(held, a.unseen, False), folder, size=a.crop_size),
         "families it does not": Crops(of_families(held, a.unseen, True), folder, size=a.crop_size),

@@ -20,10 +20,9 @@ from typing import Literal
 import torch
 
 from benchmarks.cells import Benchmark, Contender, Learner, Recipe
-from benchmarks.crops import Crops, weights_hash, zoo_set
+from benchmarks.crops import ZOO_AUGMENTATION, Crops, weights_hash, zoo_set
 from benchmarks.report import mean_pose_scores, protocol, spread, table, tuning, write
 from genloc.conditions.learned import LearnedCondition
-from genloc.data.transforms import Augmentation
 from genloc.data.zoo import write_zoo
 from genloc.losses import HEL, HeatmapMSE
 from genloc.models import GenLoc, LoRA, Prior
@@ -230,7 +229,7 @@ def main(argv: list[str] | None = None) -> None:
     if a.threads:
         torch.set_num_threads(a.threads)
     source, kept = zoo_set(a.zoo, "train", a.shots), a.runs / "crops"
-    train = Crops(source, kept, size=a.crop_size, views=a.views, augmentation=Augmentation())
+    train = Crops(source, kept, size=a.crop_size, views=a.views, augmentation=ZOO_AUGMENTATION)
     val, test = (Crops(zoo_set(a.zoo, s), kept, size=a.crop_size) for s in ("val", "test"))
     prior = Prior(a.prior, dtype="fp32").load().to(a.device)
     for crops in (train, val, test):

@@ -27,13 +27,12 @@ import torch
 
 from benchmarks.asked import ELSEWHERE, Asker, nearest_by_words, only_seen
 from benchmarks.cells import Benchmark, Contender, Learner, Recipe
-from benchmarks.crops import Crops, zoo_set
+from benchmarks.crops import ZOO_AUGMENTATION, Crops, zoo_set
 from benchmarks.prior_worth import SEEN, quick_zoo
 from benchmarks.report import protocol, tuning, write
 from genloc.conditions.descriptions import load_descriptions, plain
 from genloc.conditions.learned import LearnedCondition
 from genloc.conditions.text import TextCondition
-from genloc.data.transforms import Augmentation
 from genloc.data.zoo.animalpose import label_zoo
 from genloc.losses import HEL
 from genloc.models import GenLoc, LoRA, Prior
@@ -207,7 +206,7 @@ def main(argv: list[str] | None = None) -> None:
         print("labelling the test pictures with Animal Pose's keypoints ...", flush=True)
         label_zoo(a.zoo, "test")
     kept, source = a.runs / "crops", zoo_set(a.zoo, "train", a.shots or None)
-    train = Crops(source, kept, size=a.crop_size, views=a.views, augmentation=Augmentation())
+    train = Crops(source, kept, size=a.crop_size, views=a.views, augmentation=ZOO_AUGMENTATION)
     val, test = (Crops(zoo_set(a.zoo, s), kept, size=a.crop_size) for s in ("val", "test"))
     prior = Prior(a.prior, dtype="fp32").load().to(a.device)
     for crops in (train, val, test):

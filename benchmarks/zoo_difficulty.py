@@ -16,10 +16,9 @@ from pathlib import Path
 import torch
 
 from benchmarks.cells import Benchmark, Contender, Recipe
-from benchmarks.crops import Crops, zoo_set
+from benchmarks.crops import ZOO_AUGMENTATION, Crops, zoo_set
 from benchmarks.prior_worth import quick_zoo, small_simple_pose
 from benchmarks.report import mean_pose_scores, protocol, spread, table, tuning, write
-from genloc.data.transforms import Augmentation
 
 FEW, ALL = "few", "all"
 
@@ -64,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
             kept,
             size=a.crop_size,
             views=a.views,
-            augmentation=Augmentation(),
+            augmentation=ZOO_AUGMENTATION,
         )
         for name in a.sets
     }

@@ -232,7 +232,7 @@ def edit(folder, change):
         (lambda f: f["skeleton"].update(flip_pairs=[[0, 99]]), "skeleton is not valid"),
         (lambda f: f["model"].update(context="none"), "model is not valid"),
         (lambda f: f["model"].pop("read_out"), "model must hold"),
-        (lambda f: f["model"]["lora"].update(preset="all"), "model.lora is not valid"),
+        (lambda f: f["model"]["lora"].update(preset="everything"), "model.lora is not valid"),
         (lambda f: f["model"]["lora"].update(rank=8), "does not fit this model"),
         (lambda f: f.update(prior="tiny"), "prior must hold"),
         (lambda f: f.update(files={}), "mix of two adapters"),

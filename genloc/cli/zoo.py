@@ -21,7 +21,7 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--per-species",
         type=int,
-        default=40,
+        default=100,
         help="pictures of each species or category (%(default)s)",
     )
     parser.add_argument("--size", type=int, default=256, help="side in pixels (%(default)s)")

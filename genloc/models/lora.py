@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import nn
@@ -12,7 +12,9 @@ from torch import nn
 from genloc.models.attention import attentions, cross_attention_layers
 
 PROJECTIONS = ("to_q", "to_k", "to_v", "to_out.0")
+BLOCKS = ("down_blocks.", "mid_block.", "up_blocks.")
 ADAPTER = "default"
+Preset = Literal["cross", "up", "full", "up-all", "all"]
 
 
 @dataclass(frozen=True)
@@ -22,26 +24,38 @@ class LoRA:
     Args:
         preset: "cross": cross-attention of the up-blocks (866,304 parameters in SD 1.5 at rank 16);
             "up": self- and cross-attention of the up-blocks (1,726,464); "full": of the whole U-Net
-            (3,188,736); None: no LoRA, only the conditions learn.
+            (3,188,736); "up-all", "all": every linear layer and convolution of the residual blocks and
+            transformers in the up-blocks, or in the whole U-Net; None: no LoRA, only the conditions learn.
         rank: r.
         alpha: the update is scaled by alpha / rank.
     """
 
-    preset: Literal["cross", "up", "full"] | None = "cross"
+    preset: Preset | None = "cross"
     rank: int = 16
     alpha: float = 16
 
     def __post_init__(self) -> None:
-        if self.preset not in ("cross", "up", "full", None):
-            raise ValueError(f"preset={self.preset!r}: expected 'cross', 'up', 'full' or null")
+        if self.preset is not None and self.preset not in get_args(Preset):
+            known = ", ".join(map(repr, get_args(Preset)))
+            raise ValueError(f"preset={self.preset!r}: expected {known} or null")
         if self.rank < 1:
             raise ValueError(f"rank={self.rank}: expected at least 1")
 
 
 def lora_targets(unet: nn.Module, lora: LoRA) -> list[str]:
-    """Names of the linear layers that get LoRA, in the U-Net's order."""
+    """Names of the layers that get LoRA, in the U-Net's order."""
     if lora.preset is None:
         return []
+    if lora.preset in ("up-all", "all"):
+        blocks = ("up_blocks.",) if lora.preset == "up-all" else BLOCKS
+        return [
+            name
+            for name, module in unet.named_modules()
+            # The projection of the time says nothing of the picture: t is one constant.
+            if name.startswith(blocks)
+            and isinstance(module, nn.Linear | nn.Conv2d)
+            and not name.endswith("time_emb_proj")
+        ]
     if lora.preset == "cross":
         layers = list(cross_attention_layers(unet, "up"))
     else:

@@ -42,7 +42,7 @@ def test_gradient_by_finite_differences(folder, path):
         assert (gradient * direction).sum().item() == pytest.approx(expected, rel=0.02, abs=2e-4)
 
 
-@pytest.mark.parametrize("preset", ["cross", "up", "full", None])
+@pytest.mark.parametrize("preset", ["cross", "up", "full", "up-all", "all", None])
 @pytest.mark.parametrize("context", ["conditions", "null"])
 @pytest.mark.parametrize(
     "layers", ["mean", "finest", "up_blocks.1.attentions.1.transformer_blocks.0.attn2"]

@@ -53,12 +53,33 @@ def test_parameters_at_full_size(full_size, preset, count):
         unet.unload_lora()
 
 
-def test_output_is_the_bases_at_first():
+@pytest.mark.parametrize("preset", ["up-all", "all"])
+def test_wide_presets_take_every_linear_layer_and_convolution(full_size, preset):
+    """The number of parameters by hand: r (in + out) of a linear layer, r (in k^2 + out) of a convolution."""
+    unet, rank = full_size, 16
+    count = 0
+    for name, layer in unet.named_modules():
+        kind = type(layer).__name__
+        wanted = name.split(".")[0] in ("up_blocks", *(("down_blocks", "mid_block") if preset == "all" else ()))
+        if wanted and kind == "Linear" and "time_emb" not in name:
+            count += rank * (layer.in_features + layer.out_features)
+        if wanted and kind == "Conv2d":
+            count += rank * (layer.in_channels * layer.kernel_size[0] ** 2 + layer.out_channels)
+    add_lora(unet, LoRA(preset, rank=rank))
+    try:
+        assert sum(p.numel() for _, p in lora_parameters(unet)) == count
+    finally:
+        unet.delete_adapters("default")
+        unet.unload_lora()
+
+
+@pytest.mark.parametrize("preset", ["full", "all"])
+def test_output_is_the_bases_at_first(preset):
     unet = tiny_modules()["unet"]
     latent, context = torch.randn(1, 4, 8, 8), torch.randn(1, 5, 24)
     before = unet(latent, 1, context).sample
     unet.requires_grad_(False)
-    add_lora(unet, LoRA("full", rank=4))
+    add_lora(unet, LoRA(preset, rank=4))
     assert torch.equal(unet(latent, 1, context).sample, before)
     for name, parameter in lora_parameters(unet):
         assert parameter.dtype == torch.float32 and parameter.requires_grad
@@ -92,7 +113,7 @@ def test_no_lora():
     add_lora(unet, None)
     add_lora(unet, LoRA(None))
     assert not list(lora_parameters(unet)) and lora_targets(unet, LoRA(None)) == []
-    with pytest.raises(ValueError, match="preset='all'"):
-        LoRA("all")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="preset='everything'"):
+        LoRA("everything")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="rank=0"):
         LoRA(rank=0)

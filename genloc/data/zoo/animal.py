@@ -27,7 +27,7 @@ from genloc.data.zoo.head import add_head
 from genloc.data.zoo.species import BodyPlan, body_plan, species_name
 
 POSES = ("standing", "walking", "running", "lying", "sitting", "grazing", "turning", "rearing")
-_POSE_P = (0.20, 0.22, 0.17, 0.10, 0.09, 0.10, 0.08, 0.04)
+_POSE_P = (0.26, 0.28, 0.17, 0.06, 0.06, 0.09, 0.06, 0.02)
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def draw_coat(animal: Animal, rng: np.random.Generator) -> Coat:
         base = np.array(
             palette[int(rng.choice(11, p=[0.11, 0.12, 0.11, 0.16, 0.1, 0.1, 0.15] + [0.0375] * 4))]
         )
-    base = np.clip(base * np.exp(rng.normal(0, 0.18)) + rng.normal(0, 0.045, 3), 0.03, 0.97)
+    base = np.clip(base * np.exp(rng.normal(0, 0.18)) + rng.normal(0, 0.045, 3), 0.1, 0.97)
     if rng.random() < 0.6:
         pattern = animal.patterns[int(rng.integers(len(animal.patterns)))]
     else:
@@ -233,7 +233,9 @@ def shade(
         lit = lit + light["rim"] * np.clip(1 - n[:, 2], 0, 1) ** 3
     # Parts low on the body get less of the sky: a cheap stand-in for ambient occlusion.
     under = np.clip(place[:, 2] * 0.5 + 0.75, 0.7, 1.0)
-    colour *= (lit * under)[:, None]
+    # What stands farther away gets less light, so that near legs can be told from far ones.
+    far = np.clip(0.95 + 0.5 * (pz - np.median(pz)), 0.6, 1.1)
+    colour *= (lit * under * far)[:, None].astype(np.float32)
     shine = (material == EYE) & (facing > 0.75)
     colour[shine] = 0.9
     image[ys, xs] = colour

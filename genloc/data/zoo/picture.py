@@ -49,7 +49,7 @@ class Stage:
     in degrees. A stage without a horizon is all ground, as under water."""
 
     grounds: tuple[str, ...] = tuple(GROUNDS)
-    elevation: tuple[float, float] = (12, 15)
+    elevation: tuple[float, float] = (8, 9)
     horizon: bool = True
 
 
@@ -57,9 +57,11 @@ LAND = Stage()
 
 
 def _camera(rng: np.random.Generator, stage: Stage) -> tuple[Camera, float, float]:
-    yaw = rng.uniform(0, 360)
+    # Mostly from a side, as animals are photographed, and now and then from anywhere.
+    side = float(rng.choice([-90.0, 90.0])) + rng.normal(0, 22)
+    yaw = side if rng.random() < 0.85 else rng.uniform(0, 360)
     elevation = float(np.clip(rng.normal(*stage.elevation), -8, 65))
-    return Camera.looking(yaw, elevation, rng.normal(0, 5), rng.uniform(4, 12)), yaw, elevation
+    return Camera.looking(yaw, elevation, rng.normal(0, 4), rng.uniform(4, 12)), yaw, elevation
 
 
 def _frame(
@@ -71,7 +73,7 @@ def _frame(
     xy, _, factor = camera.project(ends)
     low = (xy - (reach * factor)[:, None]).min(0)
     high = (xy + (reach * factor)[:, None]).max(0)
-    fill = rng.uniform(0.35, 0.6) if crowd else rng.uniform(0.42, 0.96)
+    fill = rng.uniform(0.35, 0.6) if crowd else rng.uniform(0.6, 0.96)
     if rng.random() < 0.10:
         fill *= 1.35  # too close: parts leave the frame
     scale = fill * size / float((high - low).max())
@@ -197,7 +199,7 @@ def draw_scene(
     camera, _, elevation = _camera(rng, stage)
     sun = np.array([rng.normal(0, 1), rng.normal(0, 1), abs(rng.normal(0.9, 0.4)) + 0.25])
     sun /= np.linalg.norm(sun)
-    ambient = float(rng.uniform(0.32, 0.62))
+    ambient = float(rng.uniform(0.45, 0.7))
     light = {
         "ambient": ambient,
         "diffuse": float(rng.uniform(0.25, 0.75)),
@@ -209,8 +211,8 @@ def draw_scene(
         view = camera if n == len(makers) - 1 else _camera(rng, stage)[0]
         view = _frame(view, animal, size, rng, crowd=len(makers) > 1 and n == 0)
         cast.append((animal, draw_coat(animal, rng), view))
-    camouflage = cast[-1][1].base if rng.random() < 0.25 else None
-    clutter = int(rng.poisson(3.0))
+    camouflage = cast[-1][1].base if rng.random() < 0.12 else None
+    clutter = int(rng.poisson(2.0))
     tilt = elevation if stage.horizon else 90.0
     image, _ = background(rng, size, ground, tilt, camouflage, clutter)
     parts: dict[int, str] = {}
@@ -233,7 +235,7 @@ def draw_scene(
         for _, _, view, buffers in drawn:
             edges = np.maximum(edges, _edges(buffers, view.scale))
     image = np.ascontiguousarray(image, np.float32)
-    things = int(rng.poisson(0.9))
+    things = int(rng.poisson(0.6))
     hidden = foreground(rng, image, ground, things)
     final = finish(rng, image, style, edges)
     labels = []

@@ -232,19 +232,19 @@ def finish(
         image = (np.clip((grey * 0.9 + 0.02) * lamp * 1.15, 0, 1)[..., None]) * np.array(
             [0.92, 1, 0.94], np.float32
         )
-    contrast, brightness = rng.uniform(0.62, 1.12), rng.normal(0, 0.06)
+    contrast, brightness = rng.uniform(0.78, 1.15), rng.normal(0, 0.04)
     image = (image - 0.5) * contrast + 0.5 + brightness
-    image = np.clip(image, 0, 1) ** float(np.exp(rng.normal(0, 0.22)))
+    image = np.clip(image, 0, 1) ** float(np.exp(rng.normal(0, 0.15)))
     if style in ("photo", "painting"):
         image = image * np.exp(rng.normal(0, 0.07, 3)).astype(np.float32)
         if rng.random() < 0.06:
             image = image.mean(-1, keepdims=True) * np.ones(3, np.float32)
-    if rng.random() < 0.22:
+    if rng.random() < 0.12:
         image = cv2.GaussianBlur(image, (0, 0), size / 256 * rng.uniform(0.6, 1.6))
-    if rng.random() < 0.6:
+    if rng.random() < 0.4:
         bank = _grain()
         y, x = rng.integers(0, bank.shape[0], 2)
         rows = np.arange(y, y + size) % bank.shape[0]
         columns = np.arange(x, x + size) % bank.shape[1]
-        image = image + np.float32(abs(rng.normal(0, 0.03))) * bank[rows][:, columns]
+        image = image + np.float32(abs(rng.normal(0, 0.025))) * bank[rows][:, columns]
     return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)

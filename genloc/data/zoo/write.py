@@ -119,7 +119,7 @@ def split_of(index: int, per_species: int) -> str:
 def write_zoo(
     out: Path | str,
     *,
-    per_species: int = 40,
+    per_species: int = 100,
     size: int = 256,
     seed: int = 0,
     style: str = "photo",
