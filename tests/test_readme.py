@@ -94,6 +94,8 @@ RUN_AS = {
     "genloc predict lake.jpg --adapter runs/visual/adapter --like heron.jpg --points heron.json": (
         "genloc predict lake.jpg --adapter runs/asked/adapter --like heron.jpg --points heron.json"
     ),
+    # The page itself runs in tests/app; here its command is understood.
+    "genloc app --adapter runs/quickstart/adapter": "genloc app --adapter runs/made/adapter --help",
     "genloc predict clips/horse.mp4 --adapter runs/quickstart/adapter --track": (
         "genloc predict clips/horse.mp4 --adapter runs/made/adapter --track"
     ),

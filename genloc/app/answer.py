@@ -21,6 +21,7 @@ from genloc.visualize import draw_keypoints, draw_map, enlarged, zoomed
 from genloc.visualize.marks import COLOURS, MISS, cross, words
 
 TILE = 256  # side of a map on the page
+PALEST = 0.3  # the score from which on dots fade no further: all must be seen on the page
 NAMED = 8  # at most so many keypoints have their names written beside them
 
 Answers = Sequence[tuple[PagePicture, Keypoints]]
@@ -30,16 +31,15 @@ def drawn(picture: PagePicture, found: Keypoints) -> np.ndarray:
     """The keypoints of one instance on the picture, uint8, ON_PAGE along the longer side."""
     large, zoom = enlarged(picture.rgb, ON_PAGE)
     xy = zoomed(found.xy[0], zoom)
-    canvas = draw_keypoints(large, xy, skeleton=found.skeleton, scores=found.scores[0], radius=8)
+    sure = np.maximum(found.scores[0], PALEST)
+    canvas = draw_keypoints(large, xy, skeleton=found.skeleton, scores=sure, radius=9)
     if len(found.names) <= NAMED:
         for name, place in zip(found.names, xy, strict=True):
-            words(canvas, name, place + (11, -5), COLOURS["centre"], 20)
+            words(canvas, name, place + np.array([12, -6]), COLOURS["centre"], 28)
     return canvas
 
 
-def maps(
-    picture: PagePicture, found: Keypoints, *, padding: float
-) -> list[tuple[np.ndarray, str]]:
+def maps(picture: PagePicture, found: Keypoints, *, padding: float) -> list[tuple[np.ndarray, str]]:
     """Each keypoint's map over what the model saw, with a caption: name and score.
 
     Raises:

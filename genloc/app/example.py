@@ -33,7 +33,7 @@ class Example:
         return tuple(name for name, _ in self.points)
 
     def with_point(self, name: str, at: Point) -> Example:
-        """One more; without a name it gets a number.
+        """One more; without a name it gets a number. The box is widened where it lies outside.
 
         Raises:
             ValueError: a name that is taken or too long, or too many points.
@@ -49,7 +49,7 @@ class Example:
             raise ValueError(f"There is a point {name!r} already: give this one another name.")
         if len(self.points) == MOST_POINTS:
             raise ValueError(f"An example may have {MOST_POINTS} points.")
-        return replace(self, points=(*self.points, (name, at)))
+        return Example(self.picture.reaching(at), (*self.points, (name, at)))
 
     def without_last(self) -> Example:
         """The last click taken back."""
@@ -75,6 +75,6 @@ class Example:
         zoom = np.array(canvas.shape[1::-1]) / np.array(self.picture.size)
         for name, at in self.points:
             place = (np.array(at) + 0.5) * zoom - 0.5
-            dot(canvas, place, COLOURS["left"], 7)
-            words(canvas, name, place + (10, -4), COLOURS["centre"], 20)
+            dot(canvas, place, COLOURS["left"], 9)
+            words(canvas, name, place + np.array([12, -6]), COLOURS["centre"], 28)
         return canvas

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import functools
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from genloc.app.answer import Answers, drawn, maps, pointed_at, rows, thumbnail, write_coco
+from genloc.app.answer import Answers, pointed_at, thumbnail
 from genloc.app.example import Example
-from genloc.app.picture import ENDINGS, MOST_BYTES, MOST_PIXELS, PagePicture, take_upload
+from genloc.app.picture import ENDINGS, MOST_BYTES, PagePicture, take_upload
+from genloc.app.results import filled, results
 from genloc.app.tasks import Task, Tasks
 
 MOST_PICTURES = 8
@@ -20,24 +20,6 @@ FORGET = 3600  # seconds that pictures of an idle page are kept
 SWEEP = 60  # seconds between looks for old files
 NAMES, CORNERS = "says what is there", "sets a corner of the box to look in"
 POINTS = "adds a point"
-HEADER = ["picture", "keypoint", "x", "y", "score"]
-CSS = """
-.gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
-.genloc-note { border-left: 3px solid var(--primary-500); padding: 2px 0 2px 12px; }
-.genloc-note p, .genloc-small p { font-size: var(--text-sm); color: var(--body-text-color-subdued); }
-.genloc-cannot { border: 1px solid var(--border-color-primary); border-radius: 8px; padding: 10px 14px;
-  background: var(--background-fill-secondary); }
-"""
-
-
-def theme() -> gr.themes.Base:
-    """Fonts of the system alone: nothing is fetched."""
-    return gr.themes.Soft(
-        primary_hue="orange",
-        neutral_hue="slate",
-        font=["system-ui", "sans-serif"],
-        font_mono=["ui-monospace", "monospace"],
-    )
 
 
 def said(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -65,9 +47,7 @@ def make_page(
         forget: seconds after which a picture's files and the memory of it go.
         sweep: seconds between looks for such files.
     """
-    with gr.Blocks(
-        title="GenLoc", analytics_enabled=False, delete_cache=(sweep, forget)
-    ) as page:
+    with gr.Blocks(title="GenLoc", analytics_enabled=False, delete_cache=(sweep, forget)) as page:
         _Layout(tasks, pictures, folder, forget).build()
     page.queue(default_concurrency_limit=1, max_size=32)
     return page
@@ -76,7 +56,9 @@ def make_page(
 class _Layout:
     """The components, and what happens between them."""
 
-    def __init__(self, tasks: Tasks, pictures: list[PagePicture], folder: Path, forget: int) -> None:
+    def __init__(
+        self, tasks: Tasks, pictures: list[PagePicture], folder: Path, forget: int
+    ) -> None:
         self.tasks = tasks
         self.pictures = pictures
         self.folder = folder
@@ -87,25 +69,28 @@ class _Layout:
         self.picture = gr.State(second, time_to_live=self.forget)
         self.example = gr.State(Example(first), time_to_live=self.forget)
         note = f"  \n{self.tasks.note}" if self.tasks.note else ""
-        gr.Markdown("# GenLoc\nKeypoints of animals and people, found where an image generator looks.")
+        gr.Markdown(
+            "# GenLoc\nKeypoints of animals and people, found where an image generator looks."
+        )
         gr.Markdown(
             f"**{_plain(self.tasks.title)}**{note}  \nEverything stays on this machine.",
             elem_classes="genloc-note",
         )
+        # The first thing that can be done lies open.
+        able = next(t for t in ("keypoints", "example", "words") if t not in self.tasks.lacking)
         with gr.Row():
             with gr.Column(scale=5, min_width=340):
                 self._left(second)
-            with gr.Column(scale=7, min_width=380), gr.Tabs() as self.tabs:
+            with gr.Column(scale=7, min_width=380), gr.Tabs(selected=able) as self.tabs:
                 with gr.Tab("Keypoints", id="keypoints"):
                     self._keypoints()
                 with gr.Tab("Words", id="words"):
-                    phrases = self._words()
+                    self._words()
                 with gr.Tab("An example", id="example"):
                     self._example(first)
                 with gr.Tab("A place", id="place"):
                     self._place()
         self._clicks()
-        assert phrases is not None
 
     def _left(self, shown: PagePicture) -> None:
         gr.Markdown("### Your picture")
@@ -118,12 +103,13 @@ class _Layout:
         )
         everywhere = gr.Button("Look everywhere (no box)", size="sm")
         self.upload = gr.File(
-            label=f"Drop a picture (up to {MOST_BYTES / 1e6:.0f} MB and {MOST_PIXELS / 1e6:.0f} million pixels)",
-            file_types=list(ENDINGS), height=110, elem_id="upload",
+            label=f"Drop a picture, up to {MOST_BYTES / 1e6:.0f} MB", file_types=list(ENDINGS),
+            height=110, elem_id="upload", elem_classes="genloc-drop",
         )  # fmt: skip
+        gr.Markdown("Or take an animal of the drawn zoo:", elem_classes="genloc-small")
         zoo = gr.Gallery(
-            [thumbnail(one) for one in self.pictures], label="Or take one of the zoo", columns=6,
-            height=120, allow_preview=False, buttons=[], object_fit="cover", elem_id="zoo", format="webp",
+            [(thumbnail(one), None) for one in self.pictures], show_label=False, columns=6, height="auto",
+            allow_preview=False, buttons=[], object_fit="cover", elem_id="zoo", format="webp",
         )  # fmt: skip
         both = [self.picture, self.view]
         _on(self.upload.upload, _taken, self.upload, [*both, self.upload])
@@ -144,25 +130,24 @@ class _Layout:
         find = gr.Button("Find keypoints", variant="primary", elem_id="find-keypoints")
 
         def answer(picture: PagePicture) -> Any:
-            return self._shown([(_given(picture), self.tasks.keypoints(_given(picture)))])
+            return self._answered([(_given(picture), self.tasks.keypoints(_given(picture)))])
 
-        _on(find.click, answer, self.picture, self._results("keypoints"))
+        _on(find.click, answer, self.picture, results("keypoints"))
 
-    def _words(self) -> gr.Textbox:
+    def _words(self) -> None:
         gr.Markdown("Where is what these words say?")
-        able = self._can("words")
+        if not self._can("words"):
+            return
         phrases = gr.Textbox(
             "the left front paw\nthe nose\nthe root of the tail", lines=4, label="One a line",
-            visible=able, elem_id="phrases",
+            elem_id="phrases",
         )  # fmt: skip
-        if able:
-            find = gr.Button("Find them", variant="primary", elem_id="find-words")
+        find = gr.Button("Find them", variant="primary", elem_id="find-words")
 
-            def answer(picture: PagePicture, said: str) -> Any:
-                return self._shown([(_given(picture), self.tasks.words(_given(picture), said))])
+        def answer(picture: PagePicture, said: str) -> Any:
+            return self._answered([(_given(picture), self.tasks.words(_given(picture), said))])
 
-            _on(find.click, answer, [self.picture, phrases], self._results("words"))
-        return phrases
+        _on(find.click, answer, [self.picture, phrases], results("words"))
 
     def _example(self, shown: PagePicture) -> None:
         gr.Markdown("Click points on one picture; they are looked for in yours and in any others.")
@@ -187,15 +172,24 @@ class _Layout:
                     swap = gr.Button("Take the picture on the left", size="sm")
             with gr.Row():
                 support_upload = gr.File(
-                    label="Another example", file_types=list(ENDINGS), height=100
-                )
-                more = gr.File(
-                    label=f"Further pictures to look in (up to {MOST_PICTURES})", height=100,
-                    file_types=list(ENDINGS), file_count="multiple", elem_id="more",
+                    label="Another example", file_types=list(ENDINGS), height=110,
+                    elem_id="upload-example", elem_classes="genloc-drop",
                 )  # fmt: skip
+                more = gr.File(
+                    label=f"More pictures to look in, up to {MOST_PICTURES}", height=110,
+                    file_types=list(ENDINGS), file_count="multiple", elem_id="more",
+                    elem_classes="genloc-drop",
+                )  # fmt: skip
+            with gr.Row(visible=False) as kept_row:
+                thumbs = gr.Gallery(
+                    show_label=False, columns=8, height="auto", allow_preview=False, buttons=[],
+                    elem_id="further", format="webp", scale=4,
+                )  # fmt: skip
+                forget = gr.Button("Only the one on the left", size="sm", scale=1)
             find = gr.Button("Find these points", variant="primary", elem_id="find-example")
-            results = self._results("example")
+            shown_at = results("example")
         both = [self.example, self.support_view]
+        further = gr.State((), time_to_live=self.forget)
 
         def another(path: str) -> Any:
             example = Example(take_upload(path))
@@ -213,16 +207,28 @@ class _Layout:
             example = Example(_kept(example).picture)
             return example, example.on_page()
 
-        def answer(example: Example, picture: PagePicture, paths: list[str] | None) -> Any:
-            _kept(example).support()  # before any file is read
-            every = [_given(picture), *self._further(paths)]
-            return [*self._shown(list(zip(every, self.tasks.example(example, every), strict=True))), None]
+        def more_given(before: tuple[PagePicture, ...], paths: list[str]) -> Any:
+            now = (*(before or ()), *(take_upload(path) for path in paths))
+            if len(now) > MOST_PICTURES:
+                raise ValueError(
+                    f"These would be {len(now)} further pictures; {MOST_PICTURES} are taken."
+                )
+            return now, gr.Row(visible=True), [(thumbnail(one), None) for one in now], None
+
+        def answer(example: Example, picture: PagePicture, others: tuple[PagePicture, ...]) -> Any:
+            every = [_given(picture), *(others or ())]
+            found = self.tasks.example(_kept(example), every)
+            return self._answered(list(zip(every, found, strict=True)))
 
         _on(support_upload.upload, another, support_upload, [*both, support_upload])
         _on(swap.click, taken, self.picture, both)
         _on(undo.click, undone, self.example, both)
         _on(clear.click, cleared, self.example, both)
-        _on(find.click, answer, [self.example, self.picture, more], [*results, more])
+        _on(more.upload, more_given, [further, more], [further, kept_row, thumbs, more])
+        _on(
+            forget.click, lambda: ((), gr.Row(visible=False), []), None, [further, kept_row, thumbs]
+        )
+        _on(find.click, answer, [self.example, self.picture, further], shown_at)
 
     def _place(self) -> None:
         gr.Markdown("What is here? Click a place on your picture, at the left.")
@@ -276,48 +282,22 @@ class _Layout:
             [self.example, self.support_view, self.point_name],
         )  # fmt: skip
 
+    def _answered(self, answers: Answers) -> list[Any]:
+        return filled(answers, self.folder, padding=self.tasks.predictor.padding)
+
     def _can(self, task: Task) -> bool:
         """Whether a task can be done; where not, says why."""
         if task in self.tasks.lacking:
             gr.Markdown(self.tasks.lacking[task], elem_classes="genloc-cannot")
         return task not in self.tasks.lacking
 
-    def _results(self, name: str) -> list[Any]:
-        """Where the answers of a task appear."""
-        found = gr.Gallery(
-            label="Found", columns=2, height=420, object_fit="contain", elem_id=f"found-{name}",
-            buttons=["download", "fullscreen"], format="webp", preview=True,
-        )  # fmt: skip
-        heat = gr.Gallery(
-            label="Where the generator looks, keypoint by keypoint", columns=4, height=340,
-            object_fit="contain", buttons=["fullscreen"], elem_id=f"maps-{name}", format="webp",
-        )  # fmt: skip
-        table = gr.Dataframe(headers=HEADER, label="Pixels of the files", interactive=False, max_height=300,
-                             elem_id=f"table-{name}")  # fmt: skip
-        save = gr.DownloadButton("Download as COCO json", interactive=False, elem_id=f"save-{name}")
-        return [found, heat, table, save]
-
-    def _shown(self, answers: Answers) -> list[Any]:
-        """Fills what `_results` made."""
-        padding = self.tasks.predictor.padding
-        seen = [one for pair in answers for one in maps(*pair, padding=padding)]
-        path = Path(tempfile.mkdtemp(dir=self.folder)) / "keypoints.json"
-        return [
-            [(drawn(*pair), pair[0].name) for pair in answers],
-            seen,
-            rows(answers),
-            gr.DownloadButton(value=str(write_coco(answers, path)), interactive=True),
-        ]
-
-    def _further(self, paths: list[str] | None) -> list[PagePicture]:
-        if paths and len(paths) > MOST_PICTURES:
-            raise ValueError(f"These are {len(paths)} further pictures; {MOST_PICTURES} are taken.")
-        return [take_upload(path) for path in paths or ()]
-
 
 def _on(event: Any, function: Callable[..., Any], inputs: Any, outputs: Any) -> None:
     """One at a time, not offered to programs, mistakes said in a line."""
-    event(said(function), inputs, outputs, concurrency_id="model", api_visibility="private")
+    event(
+        said(function), inputs, outputs, concurrency_id="model", api_visibility="private",
+        trigger_mode="multiple" if event.__name__ == "select" else "once",
+    )  # fmt: skip
 
 
 def _taken(path: str) -> Any:

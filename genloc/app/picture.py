@@ -8,16 +8,15 @@ longer side). Points and boxes here are in pixels of the kept one.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
-from genloc.data.image import image_size, read_image
-from genloc.data.zoo import SPECIES, draw_picture, picture_rng
+from genloc.data.image import read_image
+from genloc.data.zoo import SPECIES, Labelled, draw_picture, picture_rng
 from genloc.visualize.marks import COLOURS, MISS, cross, frame
 from genloc.visualize.scale import enlarged, fitted
 
@@ -36,7 +35,6 @@ EXAMPLE_SIDE = 384
 
 Box = tuple[float, float, float, float]
 Point = tuple[float, float]
-Returned = TypeVar("Returned")
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,6 +88,15 @@ class PagePicture:
             raise ValueError("These two corners make no box: click two opposite corners.")
         return replace(self, box=(x1, y1, x2 - x1 + 1, y2 - y1 + 1), corner=None)
 
+    def reaching(self, at: Point) -> PagePicture:
+        """With a box that has this point in it."""
+        if self.box is None:
+            return self
+        x, y, w, h = self.box
+        low = min(x, at[0] - 1), min(y, at[1] - 1)
+        high = max(x + w, at[0] + 2), max(y + h, at[1] + 2)
+        return replace(self, box=(*low, high[0] - low[0], high[1] - low[1]))
+
     def everywhere(self) -> PagePicture:
         """Without a box."""
         return replace(self, box=None, corner=None)
@@ -126,9 +133,7 @@ def _read(path: Path, most_pixels: int) -> PagePicture:
         raise ValueError(
             f"{path.name} has {length / 1e6:.0f} MB; pictures of up to {MOST_BYTES / 1e6:.0f} MB are taken."
         )
-    kinds = ", ".join(FORMATS)
-    # The head alone, and few formats: some others start programs, or claim sizes beyond all memory.
-    width, height = _told(path, lambda: _head(path), f"it is no picture ({kinds})")
+    width, height = _size(path)
     if width * height > most_pixels:
         raise ValueError(
             f"{path.name} has {width} x {height} pixels; up to {most_pixels / 1e6:.3g} million are taken. "
@@ -138,21 +143,38 @@ def _read(path: Path, most_pixels: int) -> PagePicture:
         raise ValueError(
             f"{path.name} has {width} x {height} pixels; at least {LEAST_SIDE} a side are needed."
         )
-    rgb = _told(path, lambda: read_image(path), "it is truncated or damaged")
-    kept = fitted(rgb, KEPT) if max(rgb.shape[:2]) > KEPT else rgb
-    return PagePicture(path.name, np.ascontiguousarray(kept), (width, height))
-
-
-def _head(path: Path) -> tuple[int, int]:
-    with Image.open(path, formats=FORMATS):
-        return image_size(path)
-
-
-def _told(path: Path, read: Callable[[], Returned], otherwise: str) -> Returned:
     try:
-        return read()
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError, UnidentifiedImageError):
-        raise ValueError(f"{path.name} cannot be read: {otherwise}.") from None
+        rgb = read_image(path)
+    except (OSError, ValueError):
+        raise ValueError(f"{path.name} cannot be read: it is truncated or damaged.") from None
+    kept = fitted(rgb, KEPT) if max(rgb.shape[:2]) > KEPT else rgb
+    return PagePicture(path.name, np.ascontiguousarray(kept), (rgb.shape[1], rgb.shape[0]))
+
+
+def _size(path: Path) -> tuple[int, int]:
+    """Of the stored picture, from the head alone. Few formats: some others start programs."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as head:
+                return head.size
+    except Image.DecompressionBombError:
+        raise ValueError(
+            f"{path.name} has more pixels than can be taken; make it smaller first."
+        ) from None
+    except (OSError, ValueError, SyntaxError):
+        kinds = ", ".join(FORMATS)
+        raise ValueError(f"{path.name} cannot be read: it is no picture ({kinds}).") from None
+
+
+def _easy(image: np.ndarray, animal: Labelled) -> bool:
+    """Whole, mostly in sight, neither far nor from the front, in colour and by day."""
+    v, (_, _, w, h) = animal.keypoints[:, 2], animal.box
+    large = 0.5 * EXAMPLE_SIDE < max(w, h) < 0.85 * EXAMPLE_SIDE
+    by_day = image.mean() > 105 and np.ptp(image.mean(axis=(0, 1))) > 25
+    return bool(
+        by_day and (v > 0).all() and (v == 2).sum() >= 11 and large and min(w, h) > 0.5 * max(w, h)
+    )
 
 
 def zoo_pictures() -> list[PagePicture]:
@@ -161,10 +183,10 @@ def zoo_pictures() -> list[PagePicture]:
     found = []
     for name in EXAMPLES:
         category, index = names.index(name) + 1, 0
-        while True:  # a picture with one animal, most of it in sight
+        while True:  # a picture with one animal, seen from its side and near
             rng = picture_rng(SEED_PAGE, 0, category, index)
             drawn = draw_picture(category, rng, size=EXAMPLE_SIDE, style="photo")
-            if len(drawn.animals) == 1 and (drawn.animals[0].keypoints[:, 2] > 0).all():
+            if len(drawn.animals) == 1 and _easy(drawn.image, drawn.animals[0]):
                 break
             index += 1
         side = (EXAMPLE_SIDE, EXAMPLE_SIDE)

@@ -90,8 +90,9 @@ def serving(
         from starlette.middleware import Middleware
         from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-        from genloc.app.page import CSS, FORGET, SWEEP, make_page, theme
+        from genloc.app.page import FORGET, SWEEP, make_page
         from genloc.app.picture import MOST_BYTES, zoo_pictures
+        from genloc.app.style import CSS, theme
 
         page = make_page(
             tasks, zoo_pictures(), folder, forget=forget or FORGET, sweep=sweep or SWEEP

@@ -131,9 +131,16 @@ class Tasks:
         model = GenLoc(Prior(prior), context="null", lora=None).load()
         skeleton = Skeleton("example", ("point",), (), (), (0.05,))
         predictor = KeypointPredictor(
-            model, None, skeleton, crop_size=UNTRAINED_CROP, padding=UNTRAINED_PADDING, device=device
+            model,
+            None,
+            skeleton,
+            crop_size=UNTRAINED_CROP,
+            padding=UNTRAINED_PADDING,
+            device=device,
         )
-        note = "Nothing has been trained: answers are what looks alike to the prior, and often wrong."
+        note = (
+            "Nothing has been trained: answers are what looks alike to the prior, and often wrong."
+        )
         if prior == "tiny":
             note += " The tiny prior knows drawn zoo animals and no photograph."
         return cls(predictor, None, f"no adapter; the prior {prior!r} alone", note)
@@ -144,14 +151,18 @@ class Tasks:
         if condition is None:
             own = "Needs a trained adapter: a prior alone knows no keypoints."
             found["keypoints"] = _train("keypoints", own)
-            said = "Needs an adapter trained with words: an untrained answer is no better than chance."
+            said = (
+                "Needs an adapter trained with words: an untrained answer is no better than chance."
+            )
             found["words"] = _train("words", said)
             return found  # type: ignore[return-value]
         kind = {LearnedCondition: "its own keypoints", TextCondition: "words"}.get(
             type(condition), "examples"
         )
         if isinstance(condition, VisualCondition):
-            found["keypoints"] = "This adapter is asked by examples and has no keypoints of its own."
+            found["keypoints"] = (
+                "This adapter is asked by examples and has no keypoints of its own."
+            )
         if not isinstance(condition, TextCondition):
             found["words"] = _train(
                 "words", f"This adapter is asked for {kind}; words need one trained with words."

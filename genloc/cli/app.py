@@ -24,7 +24,9 @@ def run(arguments: Sequence[str]) -> None:
         help="where the weights of its prior are, if not where the adapter says; without an adapter: tiny",
     )
     parser.add_argument("--port", type=int, help="of 127.0.0.1 (the first free one from 7860)")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (%(default)s)")
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu, cuda, cuda:1, mps (%(default)s)"
+    )
     parser.add_argument(
         "--browser", action=argparse.BooleanOptionalAction, default=True, help="open a browser, too"
     )
