@@ -112,7 +112,7 @@ class _Layout:
             allow_preview=False, buttons=[], object_fit="cover", elem_id="zoo", format="webp",
         )  # fmt: skip
         both = [self.picture, self.view]
-        _on(self.upload.upload, _taken, self.upload, [*both, self.upload])
+        _emptied(_on(self.upload.upload, _taken, self.upload, both), self.upload)
         _on(everywhere.click, _everywhere, self.picture, both)
 
         def chosen(event: gr.SelectData) -> Any:
@@ -193,7 +193,7 @@ class _Layout:
 
         def another(path: str) -> Any:
             example = Example(take_upload(path))
-            return example, example.on_page(), None
+            return example, example.on_page()
 
         def taken(picture: PagePicture) -> Any:
             example = Example(_given(picture))
@@ -213,18 +213,18 @@ class _Layout:
                 raise ValueError(
                     f"These would be {len(now)} further pictures; {MOST_PICTURES} are taken."
                 )
-            return now, gr.Row(visible=True), [(thumbnail(one), None) for one in now], None
+            return now, gr.Row(visible=True), [(thumbnail(one), None) for one in now]
 
         def answer(example: Example, picture: PagePicture, others: tuple[PagePicture, ...]) -> Any:
             every = [_given(picture), *(others or ())]
             found = self.tasks.example(_kept(example), every)
             return self._answered(list(zip(every, found, strict=True)))
 
-        _on(support_upload.upload, another, support_upload, [*both, support_upload])
+        _emptied(_on(support_upload.upload, another, support_upload, both), support_upload)
         _on(swap.click, taken, self.picture, both)
         _on(undo.click, undone, self.example, both)
         _on(clear.click, cleared, self.example, both)
-        _on(more.upload, more_given, [further, more], [further, kept_row, thumbs, more])
+        _emptied(_on(more.upload, more_given, [further, more], [further, kept_row, thumbs]), more)
         _on(
             forget.click, lambda: ((), gr.Row(visible=False), []), None, [further, kept_row, thumbs]
         )
@@ -292,17 +292,22 @@ class _Layout:
         return task not in self.tasks.lacking
 
 
-def _on(event: Any, function: Callable[..., Any], inputs: Any, outputs: Any) -> None:
+def _on(event: Any, function: Callable[..., Any], inputs: Any, outputs: Any) -> Any:
     """One at a time, not offered to programs, mistakes said in a line."""
-    event(
+    return event(
         said(function), inputs, outputs, concurrency_id="model", api_visibility="private",
         trigger_mode="multiple" if event.__name__ == "select" else "once",
     )  # fmt: skip
 
 
+def _emptied(event: Any, upload: gr.File) -> None:
+    """Ready for the next file, whatever became of this one."""
+    event.then(lambda: None, None, upload, api_visibility="private", show_progress="hidden")
+
+
 def _taken(path: str) -> Any:
     picture = take_upload(path)
-    return picture, picture.on_page(), None
+    return picture, picture.on_page()
 
 
 def _everywhere(picture: PagePicture) -> Any:
