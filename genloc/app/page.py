@@ -13,6 +13,7 @@ from genloc.app.answer import Answers, pointed_at, thumbnail
 from genloc.app.example import Example
 from genloc.app.picture import ENDINGS, MOST_BYTES, PagePicture, take_upload
 from genloc.app.results import filled, results
+from genloc.app.style import plain
 from genloc.app.tasks import Task, Tasks
 
 MOST_PICTURES = 8
@@ -73,15 +74,15 @@ class _Layout:
             "# GenLoc\nKeypoints of animals and people, found where an image generator looks."
         )
         gr.Markdown(
-            f"**{_plain(self.tasks.title)}**{note}  \nEverything stays on this machine.",
+            f"**{plain(self.tasks.title)}**{note}  \nEverything stays on this machine.",
             elem_classes="genloc-note",
         )
         # The first thing that can be done lies open.
         able = next(t for t in ("keypoints", "example", "words") if t not in self.tasks.lacking)
         with gr.Row():
-            with gr.Column(scale=5, min_width=340):
+            with gr.Column(scale=5, min_width=300):
                 self._left(second)
-            with gr.Column(scale=7, min_width=380), gr.Tabs(selected=able) as self.tabs:
+            with gr.Column(scale=7, min_width=300), gr.Tabs(selected=able) as self.tabs:
                 with gr.Tab("Keypoints", id="keypoints"):
                     self._keypoints()
                 with gr.Tab("Words", id="words"):
@@ -112,7 +113,7 @@ class _Layout:
             allow_preview=False, buttons=[], object_fit="cover", elem_id="zoo", format="webp",
         )  # fmt: skip
         both = [self.picture, self.view]
-        _emptied(_on(self.upload.upload, _taken, self.upload, both), self.upload)
+        _on_upload(self.upload, _taken, self.upload, both)
         _on(everywhere.click, _everywhere, self.picture, both)
 
         def chosen(event: gr.SelectData) -> Any:
@@ -126,7 +127,7 @@ class _Layout:
         if not self._can("keypoints"):
             return
         names = ", ".join(self.tasks.predictor.skeleton.keypoints)
-        gr.Markdown(_plain(names), elem_classes="genloc-small")
+        gr.Markdown(plain(names), elem_classes="genloc-small")
         find = gr.Button("Find keypoints", variant="primary", elem_id="find-keypoints")
 
         def answer(picture: PagePicture) -> Any:
@@ -200,11 +201,11 @@ class _Layout:
             return example, example.on_page()
 
         def undone(example: Example) -> Any:
-            example = _kept(example).without_last()
+            example = _given(example).without_last()
             return example, example.on_page()
 
         def cleared(example: Example) -> Any:
-            example = Example(_kept(example).picture)
+            example = Example(_given(example).picture)
             return example, example.on_page()
 
         def more_given(before: tuple[PagePicture, ...], paths: list[str]) -> Any:
@@ -217,14 +218,14 @@ class _Layout:
 
         def answer(example: Example, picture: PagePicture, others: tuple[PagePicture, ...]) -> Any:
             every = [_given(picture), *(others or ())]
-            found = self.tasks.example(_kept(example), every)
+            found = self.tasks.example(_given(example), every)
             return self._answered(list(zip(every, found, strict=True)))
 
-        _emptied(_on(support_upload.upload, another, support_upload, both), support_upload)
+        _on_upload(support_upload, another, support_upload, both)
         _on(swap.click, taken, self.picture, both)
         _on(undo.click, undone, self.example, both)
         _on(clear.click, cleared, self.example, both)
-        _emptied(_on(more.upload, more_given, [further, more], [further, kept_row, thumbs]), more)
+        _on_upload(more, more_given, [further, more], [further, kept_row, thumbs])
         _on(
             forget.click, lambda: ((), gr.Row(visible=False), []), None, [further, kept_row, thumbs]
         )
@@ -263,7 +264,7 @@ class _Layout:
             return picture, gr.skip(), pointed_at(picture, at), chance, tab
 
         def on_example(how: str, name: str, example: Example, event: gr.SelectData) -> Any:
-            example = _kept(example)
+            example = _given(example)
             at = example.picture.from_page(*event.index)
             if how == CORNERS:
                 example = Example(example.picture.with_corner(at), example.points)
@@ -300,9 +301,17 @@ def _on(event: Any, function: Callable[..., Any], inputs: Any, outputs: Any) -> 
     )  # fmt: skip
 
 
-def _emptied(event: Any, upload: gr.File) -> None:
-    """Ready for the next file, whatever became of this one."""
-    event.then(lambda: None, None, upload, api_visibility="private", show_progress="hidden")
+def _on_upload(upload: gr.File, function: Callable[..., Any], inputs: Any, outputs: Any) -> None:
+    """As `_on`; the component is ready for the next file, whatever became of this one."""
+
+    def answer(*given: Any) -> Any:
+        try:
+            return [*function(*given), None]
+        except (ValueError, OSError) as error:
+            gr.Warning(str(error), title="Error", duration=12)
+            return [*(gr.skip() for _ in outputs), None]
+
+    _on(upload.upload, answer, inputs, [*outputs, upload])
 
 
 def _taken(path: str) -> Any:
@@ -315,18 +324,8 @@ def _everywhere(picture: PagePicture) -> Any:
     return picture, picture.on_page()
 
 
-def _given(picture: PagePicture | None) -> PagePicture:
-    if picture is None:
+def _given(kept: Any) -> Any:
+    """What a page remembers, unless it was idle for too long."""
+    if kept is None:
         raise ValueError("This picture has been forgotten: give it once more.")
-    return picture
-
-
-def _kept(example: Example | None) -> Example:
-    if example is None:
-        raise ValueError("The example has been forgotten: give it once more.")
-    return example
-
-
-def _plain(text: str) -> str:
-    """So that Markdown shows it as it is."""
-    return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+-.!|" else c for c in text)
+    return kept

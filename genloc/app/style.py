@@ -5,7 +5,8 @@ from __future__ import annotations
 import gradio as gr
 
 CSS = """
-.gradio-container { max-width: 1240px !important; margin: 0 auto !important; }
+.gradio-container, .gradio-container > .main { max-width: min(1240px, 100vw) !important; box-sizing: border-box; }
+.gradio-container { margin: 0 auto !important; }
 .genloc-note { border-left: 3px solid var(--primary-500) !important; padding: 2px 0 2px 12px !important; }
 .genloc-cannot { border: 1px solid var(--border-color-primary) !important; border-radius: 8px !important;
   padding: 10px 14px !important; background: var(--background-fill-secondary); }
@@ -27,3 +28,8 @@ def theme() -> gr.themes.Base:
         font=["system-ui", "sans-serif"],
         font_mono=["ui-monospace", "monospace"],
     )
+
+
+def plain(text: str) -> str:
+    """So that Markdown shows it as it is."""
+    return "".join(f"\\{c}" if c in "\\`*_{}[]<>()#+-.!|" else c for c in text)
