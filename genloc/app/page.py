@@ -19,8 +19,8 @@ from genloc.app.tasks import Task, Tasks
 MOST_PICTURES = 8
 FORGET = 3600  # seconds that pictures of an idle page are kept
 SWEEP = 60  # seconds between looks for old files
-NAMES, CORNERS = "says what is there", "sets a corner of the box to look in"
-POINTS = "adds a point"
+NAMES, POINTS = "says what is there", "adds a point"
+CORNERS = "sets a corner of the box to look in"
 
 
 def said(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -315,8 +315,7 @@ def _on_upload(upload: gr.File, function: Callable[..., Any], inputs: Any, outpu
 
 
 def _taken(path: str) -> Any:
-    picture = take_upload(path)
-    return picture, picture.on_page()
+    return (picture := take_upload(path)), picture.on_page()
 
 
 def _everywhere(picture: PagePicture) -> Any:

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -22,7 +23,7 @@ from genloc.conditions.learned import LearnedCondition
 from genloc.conditions.text import TextCondition, ask
 from genloc.conditions.visual import VisualCondition, gaussian_pool
 from genloc.data.support import Support
-from genloc.data.transforms import apply_affine, square_crop
+from genloc.data.transforms import square_crop
 from genloc.hub import fetch_adapter
 from genloc.inference import latent_noise, look_like, picture_parts
 from genloc.keypoints import Keypoints
@@ -241,7 +242,7 @@ class Tasks:
             predictor = self._showing(example.support())
         size = predictor.crop_size
         crop = square_crop(picture.where, size, padding=predictor.padding)
-        inside = apply_affine(crop.matrix, [at])[0]
+        inside = crop.points(np.array(at))
         if not ((inside >= -0.5) & (inside <= size - 0.5)).all():
             raise ValueError("This place lies outside of the box: click inside it, or widen it.")
         names = predictor.skeleton.keypoints
