@@ -43,7 +43,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "report": REPORT,
     "training": TRAINING,
     "language": PREDICTOR,
-    "app": PREDICTOR,
+    "app": PREDICTOR | {"visualize"},
 }
 ON_TOP = {"cli", "__main__"}  # may import everything; nothing imports them
 LIGHTNING = {"training", "cli"}  # the only parts that may import it

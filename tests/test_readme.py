@@ -100,6 +100,8 @@ RUN_AS = {
     "genloc test --config configs/language.yaml": (
         f"genloc test --config configs/language.yaml --data.root data/ap10k {ONE_STEP} --ckpt_path none"
     ),
+    # The page itself runs in tests/app; here its command is understood.
+    "genloc app --adapter runs/quickstart/adapter": "genloc app --adapter runs/made/adapter --help",
     "genloc predict clips/horse.mp4 --adapter runs/quickstart/adapter --track": (
         "genloc predict clips/horse.mp4 --adapter runs/made/adapter --track"
     ),

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import genloc
+from genloc.cli.app import run as app
 from genloc.cli.check import run as check
 from genloc.cli.evaluate import run as evaluate
 from genloc.cli.import_ import run as import_
@@ -30,6 +31,7 @@ COMMANDS: dict[str, Command] = {
     "validate": validate,
     "test": test,
     "predict": predict,
+    "app": app,
     "evaluate": evaluate,
     "split": split,
     "report": report,

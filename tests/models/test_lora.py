@@ -60,7 +60,10 @@ def test_wide_presets_take_every_linear_layer_and_convolution(full_size, preset)
     count = 0
     for name, layer in unet.named_modules():
         kind = type(layer).__name__
-        wanted = name.split(".")[0] in ("up_blocks", *(("down_blocks", "mid_block") if preset == "all" else ()))
+        wanted = name.split(".")[0] in (
+            "up_blocks",
+            *(("down_blocks", "mid_block") if preset == "all" else ()),
+        )
         if wanted and kind == "Linear" and "time_emb" not in name:
             count += rank * (layer.in_features + layer.out_features)
         if wanted and kind == "Conv2d":

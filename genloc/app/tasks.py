@@ -1,0 +1,319 @@
+"""The four questions of the page, answered by an adapter or, without one, by a prior alone.
+
+Letters: K keypoints, S crop pixels. Pixels as in `genloc.app.picture`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from genloc.adapter import AdapterError, load_adapter
+from genloc.app.example import Example
+from genloc.app.picture import PagePicture, Point
+from genloc.codecs.heatmap import to_cells
+from genloc.conditions.learned import LearnedCondition
+from genloc.conditions.text import TextCondition, ask
+from genloc.conditions.visual import VisualCondition, gaussian_pool
+from genloc.data.support import Support
+from genloc.data.transforms import square_crop
+from genloc.hub import fetch_adapter
+from genloc.inference import latent_noise, look_like, picture_parts
+from genloc.keypoints import Keypoints
+from genloc.models import GenLoc, Prior
+from genloc.models.features import key_maps, support_keys
+from genloc.predictor import KeypointPredictor
+from genloc.skeleton import Skeleton
+
+Task = Literal["keypoints", "words", "example", "place"]
+
+MOST_PHRASES = 24
+LONGEST_PHRASE = 120
+
+# Of the untrained comparison. Of none, 0.1, 0.05 and 0.02 the best on zoo animals of one species.
+TEMPERATURE = 0.1
+UNTRAINED_CROP, UNTRAINED_PADDING = 128, 1.25
+
+TRAIN: dict[Task, str] = {
+    "keypoints": "genloc fit --config configs/zoo.yaml",
+    "words": "genloc fit --config configs/zoo.yaml --config configs/words/text.yaml --name words",
+    "example": "genloc fit --config configs/visual.yaml",
+    "place": "genloc fit --config configs/zoo.yaml",
+}
+"""What trains an adapter for a task, on the zoo."""
+
+
+class ByResemblance(torch.nn.Module):
+    """A localizer without any training: finds what resembles the points of a labelled picture.
+
+    Args:
+        model: with `context="null"` and its prior as it is.
+        keys: of `support_keys`.
+    """
+
+    def __init__(self, model: GenLoc, keys: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.model = model
+        self.keys = keys
+
+    def forward(self, image: Tensor) -> Tensor:
+        """[B, 3, S, S] -> [B, K, h, w]; each map sums to 1."""
+        return key_maps(self.model, image, self.keys, temperature=TEMPERATURE)
+
+
+class Tasks:
+    """Answers the four questions. Made by `of_adapter` or `untrained`.
+
+    Args:
+        predictor: of the adapter's own keypoints where it has such, else of what an example shows.
+        condition: the adapter's; None without an adapter.
+        title: what the page calls it.
+        note: what should be known before believing an answer, or "".
+    """
+
+    def __init__(
+        self, predictor: KeypointPredictor, condition: Any, title: str, note: str = ""
+    ) -> None:
+        self.predictor = predictor
+        self.condition = condition
+        self.title = title
+        self.note = note
+        self.lacking = self._lacking()
+
+    @classmethod
+    def of_adapter(
+        cls, folder_or_hub_id: str | Path, *, prior: str | None = None, device: str = "auto"
+    ) -> Tasks:
+        """Read an adapter.
+
+        Raises:
+            As `KeypointPredictor.from_pretrained`.
+        """
+        folder = fetch_adapter(folder_or_hub_id)
+        adapter = load_adapter(folder, prior)
+        condition, recipe = adapter.condition, adapter.recipe
+        wanted = ("crop_size", "padding", "decoding")
+        if lacking := [name for name in wanted if name not in recipe]:
+            raise AdapterError(
+                f"{folder}: its recipe lacks {lacking}, without which it cannot be used"
+            )
+        by_example = isinstance(condition, VisualCondition)
+        with torch.no_grad():
+            own = None if by_example else condition()
+        predictor = KeypointPredictor(
+            adapter.model,
+            own,
+            adapter.skeleton,
+            **{name: recipe[name] for name in wanted},
+            flip_test=bool(recipe.get("flip_test")),
+            device=device,
+            seed=recipe.get("seed") or 0,
+        )
+        condition.to(predictor.device)
+        note = ""
+        if adapter.model.prior.source == "tiny":
+            note = "Its prior is the tiny one, which has seen drawn zoo animals and no photograph."
+        return cls(predictor, condition, f"adapter {folder}", note)
+
+    @classmethod
+    def untrained(cls, prior: str = "tiny", *, device: str = "auto") -> Tasks:
+        """No adapter: what the prior alone can answer.
+
+        Raises:
+            FileNotFoundError, ValueError: as `Prior.load`.
+        """
+        model = GenLoc(Prior(prior), context="null", lora=None).load()
+        skeleton = Skeleton("example", ("point",), (), (), (0.05,))
+        predictor = KeypointPredictor(
+            model,
+            None,
+            skeleton,
+            crop_size=UNTRAINED_CROP,
+            padding=UNTRAINED_PADDING,
+            device=device,
+        )
+        note = (
+            "Nothing has been trained: answers are what looks alike to the prior, and often wrong."
+        )
+        if prior == "tiny":
+            note += " The tiny prior knows drawn zoo animals and no photograph."
+        return cls(predictor, None, f"no adapter; the prior {prior!r} alone", note)
+
+    def _lacking(self) -> dict[Task, str]:
+        """Task -> why it cannot be done, in a line."""
+        condition, found = self.condition, {}
+        if condition is None:
+            own = "Needs a trained adapter: a prior alone knows no keypoints."
+            found["keypoints"] = _train("keypoints", own)
+            said = (
+                "Needs an adapter trained with words: an untrained answer is no better than chance."
+            )
+            found["words"] = _train("words", said)
+            return found  # type: ignore[return-value]
+        kind = {LearnedCondition: "its own keypoints", TextCondition: "words"}.get(
+            type(condition), "examples"
+        )
+        if isinstance(condition, VisualCondition):
+            found["keypoints"] = (
+                "This adapter is asked by examples and has no keypoints of its own."
+            )
+        if not isinstance(condition, TextCondition):
+            found["words"] = _train(
+                "words", f"This adapter is asked for {kind}; words need one trained with words."
+            )
+        if not isinstance(condition, VisualCondition):
+            found["example"] = _train(
+                "example",
+                f"This adapter is asked for {kind}; examples need one trained with examples.",
+            )
+        if self.predictor.model.read_out != "ckhe":  # type: ignore[attr-defined]
+            found["place"] = _train("place", "This adapter does not read CKHE, which names places.")
+        return found  # type: ignore[return-value]
+
+    def keypoints(self, picture: PagePicture) -> Keypoints:
+        """The adapter's own keypoints, with their maps.
+
+        Raises:
+            ValueError: it has none.
+        """
+        self._able("keypoints")
+        return self.predictor(picture.rgb, picture.where, keep_heatmaps=True)
+
+    def words(self, picture: PagePicture, phrases: str) -> Keypoints:
+        """What the phrases say, one a line.
+
+        Raises:
+            ValueError: no phrase, too many, one twice, or an adapter that knows no words.
+            FileNotFoundError: its prior has no tokenizer.
+        """
+        self._able("words")
+        condition, skeleton = ask(self.condition, listed(phrases))
+        with torch.no_grad():
+            asked = self.predictor.looking_for(condition(), skeleton)
+        return asked(picture.rgb, picture.where, keep_heatmaps=True)
+
+    def example(self, example: Example, pictures: Sequence[PagePicture]) -> list[Keypoints]:
+        """The example's points, on each picture.
+
+        Raises:
+            ValueError: an example without points or with one outside of its box, or no picture.
+        """
+        self._able("example")
+        if not pictures:
+            raise ValueError("There is no picture to look in: choose one first.")
+        predictor = self._showing(example.support())
+        found = predictor(
+            [p.rgb for p in pictures], [p.where for p in pictures], keep_heatmaps=True
+        )
+        return [found.of_image(i) for i in range(len(pictures))]
+
+    def place(
+        self, picture: PagePicture, at: Point, *, phrases: str = "", example: Example | None = None
+    ) -> dict[str, float]:
+        """What is at a place, by name, the likeliest first; probabilities that sum to 1.
+
+        Args:
+            at: x, y in kept pixels.
+            phrases: candidates in words, one a line, for an adapter that knows words; "" for its own
+                keypoints.
+            example: whose points are the candidates, for an adapter asked by examples and without one.
+
+        Raises:
+            ValueError: no candidates, or a place outside of what the model sees.
+        """
+        self._able("place")
+        predictor = self.predictor
+        if isinstance(self.condition, TextCondition) and phrases.strip():
+            words, skeleton = ask(self.condition, listed(phrases))
+            with torch.no_grad():
+                predictor = predictor.looking_for(words(), skeleton)
+        elif self.condition is None or isinstance(self.condition, VisualCondition):
+            if example is None or len(example.points) < 2:
+                raise ValueError(
+                    "The candidates are the points of the example: click at least two there first."
+                )
+            predictor = self._showing(example.support())
+        size = predictor.crop_size
+        crop = square_crop(picture.where, size, padding=predictor.padding)
+        inside = crop.points(np.array(at))
+        if not ((inside >= -0.5) & (inside <= size - 0.5)).all():
+            raise ValueError("This place lies outside of the box: click inside it, or widen it.")
+        names = predictor.skeleton.keypoints
+        chance = _chances(predictor, picture, torch.tensor(inside, dtype=torch.float32)).tolist()
+        return dict(sorted(zip(names, chance, strict=True), key=lambda pair: -pair[1]))
+
+    def _showing(self, support: Support) -> KeypointPredictor:
+        """Looks for what an example shows."""
+        own = self.predictor
+        how = {"crop_size": own.crop_size, "padding": own.padding}
+        if self.condition is not None:
+            shown = look_like(own.model, self.condition, [support], **how)  # type: ignore[arg-type]
+            return own.looking_for(shown, support.skeleton)
+        image, points, visible = support.crop(own.crop_size, own.padding)
+        if not visible.all():
+            raise ValueError("A point of the example lies outside of its box: widen the box.")
+        parts = picture_parts(torch.from_numpy(points)[None], own.crop_size).to(own.device)
+        model: Any = own.model
+        with torch.inference_mode():
+            keys = support_keys(
+                model,
+                torch.from_numpy(image)[None].to(own.device),
+                parts,
+                partial(gaussian_pool, sigma=1.0),
+            )
+        return KeypointPredictor(
+            ByResemblance(model, keys), None, support.skeleton,
+            crop_size=own.crop_size, padding=own.padding, device=own.device,
+        )  # fmt: skip
+
+    def _able(self, task: Task) -> None:
+        if task in self.lacking:
+            raise ValueError(self.lacking[task])
+
+
+def listed(phrases: str) -> list[str]:
+    """The lines of a text that are not empty.
+
+    Raises:
+        ValueError: none, too many, or one that is too long.
+    """
+    found = [" ".join(line.split()) for line in phrases.splitlines() if line.strip()]
+    if not found:
+        raise ValueError('Write what to look for, one a line, such as "the left front paw".')
+    if len(found) > MOST_PHRASES:
+        raise ValueError(f"At most {MOST_PHRASES} lines at once; these are {len(found)}.")
+    if longest := [line for line in found if len(line) > LONGEST_PHRASE]:
+        raise ValueError(f"A line may have {LONGEST_PHRASE} letters: {longest[0][:40]}...")
+    if twice := [line for line in found if found.count(line) > 1]:
+        raise ValueError(f"{twice[0]!r} is asked for twice.")
+    return found
+
+
+@torch.inference_mode()
+def _chances(predictor: KeypointPredictor, picture: PagePicture, at: Tensor) -> Tensor:
+    """[K]: which keypoint is at a place [2] in crop pixels, p(i | place) by Bayes as in `identify`."""
+    cut = predictor.crops(picture.rgb, picture.where)
+    image = cut.image.to(predictor.device)
+    model: Any = predictor.model
+    if not isinstance(model, ByResemblance):
+        stride = predictor.crop_size / model.map_size(image)[1]
+        cell = to_cells(at, stride)[None, None].to(predictor.device)
+        noise = latent_noise(model, predictor.crop_size, cut.ids, seed=predictor.seed)
+        noise = None if noise is None else noise.to(predictor.device)
+        return model.identify(image, cell, predictor.condition, noise)[0, 0].cpu()
+    maps = model(image)
+    # Bilinear between the cells' centres, the border's value beyond them.
+    grid = (2 * (at.to(maps) + 0.5) / predictor.crop_size - 1)[None, None, None]
+    read = F.grid_sample(maps, grid, align_corners=False, padding_mode="border")[0, :, 0, 0]
+    return (read / read.sum()).cpu()
+
+
+def _train(task: Task, why: str) -> str:
+    return f"{why} Train one: `{TRAIN[task]}`"
