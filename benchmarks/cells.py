@@ -32,12 +32,16 @@ from genloc.training.scores import Scores
 
 @dataclass
 class Learner:
-    """An untrained model, ready: weights loaded, conditions built. `reads` says what it is given."""
+    """An untrained model, ready: weights loaded, conditions built. `reads` says what it is given.
+
+    sigma: of its targets, in cells of its map; the default for the map's size if None.
+    """
 
     model: Any
     loss: Any
     condition: Any = None
     reads: Literal["image", "latent"] = "latent"
+    sigma: float | None = None
 
 
 @dataclass(frozen=True)
@@ -285,11 +289,14 @@ def batch_loss(
     if learner.loss.needs == "log_expectation":
         h, w = learner.model.map_size(torch.empty(0, 3, size, size))
         cells = to_cells(batch["points"], size / w)
-        value = learner.model.log_expectation(*positional, cells, default_sigma(h), **named)
+        value = learner.model.log_expectation(
+            *positional, cells, learner.sigma or default_sigma(h), **named
+        )
         return learner.loss(value, batch["visible"])
     maps = learner.model(*positional, **named)
     h, w = maps.shape[-2:]
-    target = gaussian_target(to_cells(batch["points"], size / w), (h, w), default_sigma(h))
+    sigma = learner.sigma or default_sigma(h)
+    target = gaussian_target(to_cells(batch["points"], size / w), (h, w), sigma)
     return learner.loss(maps, target, batch["visible"])
 
 

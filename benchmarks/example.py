@@ -16,7 +16,7 @@ import json
 import statistics
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -29,6 +29,7 @@ from genloc.data.transforms import Augmentation
 from genloc.data.zoo.mp100 import write_categories
 from genloc.metrics.episodes import episode_scores
 from genloc.models import Prior
+from genloc.models.lora import Preset
 from genloc.training.protocol import (
     ByCorrelation,
     place_of_category,
@@ -72,7 +73,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--shots", type=int, nargs="+", default=[1, 5], help="asked with so many")
     add("--views", type=int, default=16, help="augmented crops of each instance, drawn once")
     add("--crop-size", type=int, default=128)
-    add("--lora", choices=["cross", "up", "full"], default="full")
+    add("--lora", choices=get_args(Preset), default="all")
     add("--rank", type=int, default=16)
     add("--layers", default="mean")
     add("--sigma-pool", type=float, default=1.0, help="of the pooling of supports, in cells")

@@ -24,7 +24,7 @@ import time
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -43,6 +43,7 @@ from genloc.data.coco import CocoKeypoints
 from genloc.losses import HEL
 from genloc.models import GenLoc, LoRA, Prior
 from genloc.models.features import feature_widths, features
+from genloc.models.lora import Preset
 from genloc.skeleton import load_skeleton
 from genloc.training.optimiser import adam, parameter_groups, schedule
 
@@ -87,7 +88,7 @@ class Asked(nn.Module):
         generator = torch.Generator().manual_seed(seed)
         channels = model.prior.condition_channels
         self.visual = VisualCondition(hidden=256).build(
-            None, channels, None, generator, widths=feature_widths(model)
+            SKELETON, channels, None, generator, widths=feature_widths(model)
         )
         self.words = TextCondition(subset=None).build(
             SKELETON, channels, model.prior.text, generator
@@ -229,7 +230,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--batch", type=int, default=16)
     add("--views", type=int, default=8, help="augmented crops of each instance, drawn once")
     add("--crop-size", type=int, default=128)
-    add("--lora", choices=["cross", "up", "full"], default="full")
+    add("--lora", choices=get_args(Preset), default="all")
     add("--rank", type=int, default=16)
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     add("--threads", type=int, default=0, help="of torch on the CPU; 0 leaves it alone")

@@ -15,7 +15,7 @@ import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -27,6 +27,7 @@ from genloc.data.zoo import write_zoo
 from genloc.losses import HEL, HeatmapMSE
 from genloc.models import GenLoc, LoRA, Prior
 from genloc.models.baselines import ConvHead, SimplePose
+from genloc.models.lora import Preset
 from genloc.skeleton import load_skeleton
 
 SKELETON = load_skeleton("ap10k")
@@ -41,6 +42,8 @@ class Options:
     rank: int
     context: str
     init: str
+    layers: str
+    sigma: float
 
 
 def _genloc(options: Options, unet_seed: int | None, whole: bool) -> Learner:
@@ -49,6 +52,7 @@ def _genloc(options: Options, unet_seed: int | None, whole: bool) -> Learner:
         Prior(options.prior, dtype="fp32", unet_seed=unet_seed),
         context=options.context,  # type: ignore[arg-type]
         lora=lora,
+        layers=options.layers,
         train_unet=whole,
     ).load()
     prior = model.prior
@@ -56,13 +60,14 @@ def _genloc(options: Options, unet_seed: int | None, whole: bool) -> Learner:
     init = options.init if unet_seed is None else "normal"
     condition = LearnedCondition(init)  # type: ignore[arg-type]
     condition.build(SKELETON, prior.condition_channels, prior.text)
-    return Learner(model, HEL(), condition)
+    return Learner(model, HEL(), condition, sigma=options.sigma)
 
 
 def _conv_head(options: Options, output: str, upsample: int) -> Learner:
     model = ConvHead(Prior(options.prior, dtype="fp32"), output=output, upsample=upsample)  # type: ignore[arg-type]
     model.load().build(SKELETON.num_keypoints)
-    return Learner(model, HEL() if output == "softmax" else HeatmapMSE())
+    sigma = options.sigma * upsample
+    return Learner(model, HEL() if output == "softmax" else HeatmapMSE(), sigma=sigma)
 
 
 def small_simple_pose(width: int = 32) -> Learner:
@@ -90,35 +95,44 @@ class Method:
     reads: Literal["prior", "encoder", "nothing"] = "prior"  # the weights its results depend on
 
 
-LORA, WHOLE, CONV = (1e-3, 3e-3, 1e-2), (3e-4, 1e-3, 3e-3), (1e-3, 3e-3)
-SCOPE = ("lora", "rank", "context", "init")
+LORA, WHOLE, CONV = (1e-3, 3e-3), (5e-4, 1e-3), (1e-3, 3e-3)
+READ = ("context", "layers", "sigma")
+SCOPE = (*READ, "lora", "rank", "init")
 METHODS: dict[str, Method] = {
     "genloc": Method(
         "GenLoc on the tiny prior, LoRA", LORA, lambda o, s: _genloc(o, None, False), SCOPE
     ),
     "scratch-lora": Method(
-        "(a) random U-Net, LoRA only", LORA, lambda o, s: _genloc(o, s, False), SCOPE[:3], "encoder"
+        "(a) random U-Net, LoRA only",
+        LORA,
+        lambda o, s: _genloc(o, s, False),
+        SCOPE[:-1],
+        "encoder",
     ),
     "scratch-all": Method(
         "(b) random U-Net, all weights",
         WHOLE,
         lambda o, s: _genloc(o, s, True),
-        ("context",),
+        READ,
         "encoder",
     ),
     "conv-head": Method(
         "(c) convolutions on the frozen prior's features, softmax and HEL",
         CONV,
         lambda o, s: _conv_head(o, "softmax", 1),
+        ("sigma",),
     ),
     "conv-head-mse": Method(
-        "(c') the same on twice the cells, MSE", CONV, lambda o, s: _conv_head(o, "linear", 2)
+        "(c') the same on twice the cells, MSE",
+        CONV,
+        lambda o, s: _conv_head(o, "linear", 2),
+        ("sigma",),
     ),
     "genloc-all": Method(
         "GenLoc on the tiny prior, all weights",
         WHOLE,
         lambda o, s: _genloc(o, None, True),
-        ("context", "init"),
+        (*READ, "init"),
     ),
     "simple-pose": Method(
         "SimplePose (half-width ResNet-18) from scratch",
@@ -142,18 +156,20 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--rates", nargs="+", default=[], metavar="METHOD=RATE,RATE", help="instead of the usual")
     add("--shots", type=int, default=5, help="training pictures of each species")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="rates are chosen with the first")
-    add("--steps", type=int, nargs="+", default=[1500], help="numbers of optimiser steps to try")
-    add("--every", type=int, default=250, help="steps between evaluations on val")
-    add("--batch", type=int, default=16)
+    add("--steps", type=int, nargs="+", default=[1200], help="numbers of optimiser steps to try")
+    add("--every", type=int, default=600, help="steps between evaluations on val")
+    add("--batch", type=int, default=8)
     add("--views", type=int, default=16, help="augmented crops of each instance, drawn once")
     add("--crop-size", type=int, default=128)
     add("--schedule", choices=["constant", "cosine"], default="cosine")
     add("--warmup", type=int, default=50)
     add("--lr-condition", type=float, default=1e-2)
-    add("--lora", choices=["cross", "up", "full"], default="full")
+    add("--lora", choices=get_args(Preset), default="all")
     add("--rank", type=int, default=16)
-    add("--context", choices=["conditions", "null"], default="conditions")
-    add("--init", choices=["normal", "text"], default="normal", help="the conditions' start")
+    add("--context", choices=["conditions", "null"], default="null")
+    add("--layers", choices=["mean", "finest"], default="finest")
+    add("--sigma", type=float, default=1.0, help="of the targets, in cells of 1/8 of the crop")
+    add("--init", choices=["normal", "text"], default="text", help="the conditions' start")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     add("--threads", type=int, default=0, help="of torch on the CPU; 0 leaves it alone")
     add("--runs", type=Path, default=Path("runs/prior_worth"), help="crops and finished cells")
@@ -181,7 +197,7 @@ def quick_zoo(runs: Path) -> Path:
 
 def contenders(a: argparse.Namespace, train: Crops, prior: Prior) -> list[Contender]:
     """The chosen methods with their rates."""
-    options = Options(a.prior, a.lora, a.rank, a.context, a.init)
+    options = Options(a.prior, a.lora, a.rank, a.context, a.init, a.layers, a.sigma)
     # Rivals with a U-Net of their own are not trained again for every new prior of the same encoder.
     weights = {"prior": short_name(prior), "encoder": weights_hash(prior.vae)}
     given = dict(text.split("=", 1) for text in a.rates)
@@ -254,7 +270,8 @@ def main(argv: list[str] | None = None) -> None:
             "chosen by AP on val": "rate and number of steps with the first seed, weights along the way",
             "prior": f"{a.prior}@{short_name(prior)}",
             "prior has seen": SEEN if a.prior == "tiny" else "not known",
-            "LoRA": f"{a.lora}, rank {a.rank}; context: {a.context}; conditions start: {a.init}",
+            "LoRA": f"{a.lora}, rank {a.rank}; context: {a.context}; layers: {a.layers}; sigma: {a.sigma:g} "
+            f"cells; conditions start: {a.init}",
         },
     )
     lines = [

@@ -20,7 +20,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ from genloc.conditions.text import TextCondition
 from genloc.data.zoo.animalpose import label_zoo
 from genloc.losses import HEL
 from genloc.models import GenLoc, LoRA, Prior
+from genloc.models.lora import Preset
 from genloc.skeleton import ANIMALPOSE, load_skeleton
 
 SKELETON = load_skeleton("ap10k")
@@ -115,7 +116,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--warmup", type=int, default=50)
     add("--lr-words", type=float, default=1e-3, help="of the words' head")
     add("--lr-condition", type=float, default=1e-2, help="of learned conditions")
-    add("--lora", choices=["cross", "up", "full"], default="full")
+    add("--lora", choices=get_args(Preset), default="all")
     add("--rank", type=int, default=16)
     add("--pool", choices=["end", "mean"], default="end", help="of the text encoder")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -14,6 +14,7 @@ from genloc.splits import SHOTS, TABLE_6
 
 PRIOR = "model.model.init_args.prior.init_args"
 GENLOC = "model.model.init_args"
+PRESETS = ("cross", "up", "full", "up-all", "all")  # of LoRA
 
 
 @dataclass(frozen=True)
@@ -180,7 +181,7 @@ TABLES: dict[str, Table] = {
         "What the paper leaves open",
         (
             Row("as configured"),
-            *(Row(f"LoRA: {preset}", facts={f"{GENLOC}.lora.preset": preset}) for preset in ("cross", "up", "full")),
+            *(Row(f"LoRA: {preset}", facts={f"{GENLOC}.lora.preset": preset}) for preset in PRESETS),
             *(Row(f"layers: {layers}", facts={f"{GENLOC}.layers": layers}) for layers in ("mean", "finest")),
             *(Row(f"context: {context}", facts={f"{GENLOC}.context": context}) for context in ("conditions", "null")),
             *(Row(f"crop: {part:g} of the side", facts={"data.crop_size": ("of side", part)}) for part in (0.5, 1.5)),
