@@ -100,7 +100,11 @@ def test_every_configuration_has_a_layout_here() -> None:
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
-def test_configuration_trains_and_is_scored(name: str, prior: Path, tmp_path: Path) -> None:
+def test_configuration_trains_and_is_scored(
+    name: str, prior: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")  # a cache may lie below the current folder
     LAYOUTS[name](tmp_path / "data")
     arguments = ["--config", str(CONFIGS / f"{name}.yaml")]
     if (tmp_path / "data" / "mine.yaml").is_file():

@@ -228,8 +228,8 @@ class Planner:
             if isinstance(value, tuple) and value[0] == "of side":
                 facts[key] = round(side * value[1] / 32) * 32
             elif isinstance(value, tuple) and value[0] == "of 64":
-                if value[1] != 2.0:  # that is what null means
-                    facts[key] = value[1] * (side // 8) / 64
+                # 2 of 64 is what null means.
+                facts[key] = None if value[1] == 2.0 else value[1] * (side // 8) / 64
             else:
                 facts[key] = value
         return facts
