@@ -61,7 +61,7 @@ class GenLoc(nn.Module):
         self,
         prior: Prior,
         *,
-        context: Literal["conditions", "null"] = "conditions",
+        context: Literal["conditions", "null"] | None = "conditions",
         read_out: ReadOutName = "ckhe",
         layers: str = "mean",
         timestep: int = 1,
@@ -71,6 +71,7 @@ class GenLoc(nn.Module):
         train_unet: bool = False,
     ) -> None:
         super().__init__()
+        context = context or "null"  # YAML and the command line read a bare null as None
         if context not in ("conditions", "null"):
             raise ValueError(f"context={context!r}: expected 'conditions' or 'null'")
         if read_out not in READ_OUTS:

@@ -84,6 +84,10 @@ def test_log_expectation_is_finite_where_the_product_underflows(folder):
     assert condition.grad.isfinite().all() and condition.grad.any()
 
 
+def test_a_bare_null_is_the_null_context(folder):
+    assert make(folder, context=None).context == make(folder, context="null").context == "null"
+
+
 def test_null_context_maps_do_not_depend_on_what_else_is_asked(folder):
     image, condition, _ = inputs(keypoints=4)
     null = make(folder, context="null")

@@ -311,5 +311,3 @@ def test_a_resolved_recipe_holds_defaults_and_no_paths(zoo: Path) -> None:
     with pytest.raises(ValueError, match="magic"):
         recipe.resolve([CONFIGS / "zoo.yaml"], {"model.magic": 1})
     assert isinstance(Job(SimpleNamespace(name="x"), (), zoo).folder, Path)  # type: ignore[arg-type]
-
-

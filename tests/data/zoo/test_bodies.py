@@ -35,7 +35,8 @@ def digest(folder: Path) -> str:
 
 
 def test_the_quadrupeds_are_drawn_as_ever(tmp_path: Path) -> None:
-    """The labels of a small zoo as they were when the splits were committed that stand on them. (Labels and not JPEG bytes, which depend on OpenCV's version.)"""
+    """The committed splits stand on these labels. (Labels and not JPEG bytes, which depend on OpenCV's
+    version.)"""
     write_zoo(tmp_path, per_species=3, size=64, species=(1, 24, 54), workers=1, style="mixed")
     labels = [
         (a["id"], a["bbox"], a["keypoints"])
