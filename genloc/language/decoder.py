@@ -16,6 +16,7 @@ from genloc.language.conversations import every_text
 
 SCRATCH = "scratch"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
 PAD, BEGIN, END, UNKNOWN = "<pad>", "<s>", "</s>", "<unk>"
 
 
@@ -170,6 +171,9 @@ class Decoder(nn.Module):
                 ".save_pretrained(NEW_FOLDER)"
             )
         try:
+            if not any((folder / name).is_file() for name in TOKENIZER_FILES):
+                # Some versions of transformers would make an empty one up.
+                raise FileNotFoundError(f"none of {', '.join(TOKENIZER_FILES)}")
             self.tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
         except Exception as error:  # each kind of tokenizer raises its own
             raise FileNotFoundError(
