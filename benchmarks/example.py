@@ -116,7 +116,7 @@ def main(argv: list[str] | None = None) -> None:
     prior = Prior(a.prior, dtype="fp32").load().to(a.device)
     for one in crops.values():
         one.encode(prior)
-    fingerprint = prior.fingerprint().rpartition("@")[2]
+    fingerprint = prior.digest()
     del prior
     watched = "val" if "val" in crops else "train"
     common = {

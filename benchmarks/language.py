@@ -207,7 +207,7 @@ def main(argv: list[str] | None = None) -> None:
     for each in (crops, held):
         each.encode(first.prior)
     seen, new = (fronts(each, first) for each in (crops, held))
-    fingerprint = first.prior.fingerprint().rpartition("@")[2]
+    fingerprint = first.prior.digest()
     print(f"{source.summary()}\ntest {len(held)} instances", flush=True)
     results: dict[str, list[dict[str, Any]]] = {}
     for method in a.methods:

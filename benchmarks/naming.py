@@ -262,7 +262,7 @@ def main(argv: list[str] | None = None) -> None:
     prior = Prior(a.prior, dtype="fp32").load().to(a.device)
     for one in crops.values():
         one.encode(prior)
-    fingerprint = prior.fingerprint().rpartition("@")[2]
+    fingerprint = prior.digest()
     del prior
     named = ("rate", "lr_condition", "gate", "steps", "batch", "lora", "rank", "device")
     facts = {name: getattr(a, name) for name in named} | {

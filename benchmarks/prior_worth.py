@@ -164,10 +164,10 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--schedule", choices=["constant", "cosine"], default="cosine")
     add("--warmup", type=int, default=50)
     add("--lr-condition", type=float, default=1e-2)
-    add("--lora", choices=get_args(Preset), default="all")
+    add("--lora", choices=get_args(Preset), default="up-all")
     add("--rank", type=int, default=16)
     add("--context", choices=["conditions", "null"], default="null")
-    add("--layers", choices=["mean", "finest"], default="finest")
+    add("--layers", choices=["mean", "finest", "finest-first"], default="finest-first")
     add("--sigma", type=float, default=1.0, help="of the targets, in cells of 1/8 of the crop")
     add("--init", choices=["normal", "text"], default="text", help="the conditions' start")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -199,7 +199,7 @@ def contenders(a: argparse.Namespace, train: Crops, prior: Prior) -> list[Conten
     """The chosen methods with their rates."""
     options = Options(a.prior, a.lora, a.rank, a.context, a.init, a.layers, a.sigma)
     # Rivals with a U-Net of their own are not trained again for every new prior of the same encoder.
-    weights = {"prior": short_name(prior), "encoder": weights_hash(prior.vae)}
+    weights = {"prior": prior.digest(), "encoder": weights_hash(prior.vae)}
     given = dict(text.split("=", 1) for text in a.rates)
     if unknown := sorted(given.keys() - METHODS.keys()):
         raise ValueError(f"--rates: no method {unknown}; known: {list(METHODS)}")
@@ -216,11 +216,6 @@ def contenders(a: argparse.Namespace, train: Crops, prior: Prior) -> list[Conten
 
         found.append(Contender(name, make, train, rates[:2] if a.quick else rates, facts))
     return found
-
-
-def short_name(prior: Prior) -> str:
-    """The hash in a loaded prior's fingerprint."""
-    return prior.fingerprint().rpartition("@")[2]
 
 
 def verdict(results: dict[str, list[dict]]) -> list[str]:
@@ -268,7 +263,7 @@ def main(argv: list[str] | None = None) -> None:
             "schedule": f"{a.schedule}, {recipe.warmup} steps of warm-up, conditions at {a.lr_condition:g}",
             "seeds": f"{', '.join(map(str, a.seeds))}; AP: mean (least to most)",
             "chosen by AP on val": "rate and number of steps with the first seed, weights along the way",
-            "prior": f"{a.prior}@{short_name(prior)}",
+            "prior": f"{a.prior}@{prior.digest()}",
             "prior has seen": SEEN if a.prior == "tiny" else "not known",
             "LoRA": f"{a.lora}, rank {a.rank}; context: {a.context}; layers: {a.layers}; sigma: {a.sigma:g} "
             f"cells; conditions start: {a.init}",

@@ -221,7 +221,7 @@ def main(argv: list[str] | None = None) -> None:
     asked, among = [*HELD, *ELSEWHERE], [names.index(name) for name in seen]
     near = nearest_by_words(embedded, [names.index(name) for name in asked], among)
     nearest = {name: names[i] for name, i in zip(asked, near, strict=True)}
-    fingerprint = prior.fingerprint().rpartition("@")[2]
+    fingerprint = prior.digest()
     del prior
     recipe = Recipe(
         batch=a.batch, steps=(a.steps,), every=a.every, seeds=tuple(a.seeds),

@@ -155,7 +155,7 @@ class KeypointPredictor:
         facts = (self.crop_size, self.padding, self.decoding, self.seed, self.skeleton)
         digest.update(repr(facts).encode())
         if isinstance(prior := getattr(self.model, "prior", None), Prior):
-            digest.update(prior.fingerprint().rpartition("@")[2].encode())
+            digest.update(prior.digest().encode())
         learned = [] if self.condition is None else [self.condition]
         if isinstance(self.model, torch.nn.Module):
             named = self.model.named_parameters()

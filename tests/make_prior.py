@@ -21,7 +21,7 @@ WORDS = [
     "[UNK]",
     *["a", "the", "left", "right", "front", "eye", "paw", "nose", "tail", "of", "dog", "cat"],
     *["neck", "root", "base", "shoulder", "elbow", "back", "hip", "knee"],  # the rest of AP-10K's
-    *["ear", "wrist", "ankle", "throat", "withers"],  # and of others
+    *["ear", "wrist", "ankle", "throat", "withers", "tailbase"],  # and of others
 ]
 
 

@@ -106,7 +106,7 @@ def load_language(
     facts = _facts(folder)
     if not isinstance(prior, Prior):
         prior = Prior(prior or facts["prior"]["source"], unet_seed=facts["prior"].get("unet_seed"))
-    digest = prior.load().fingerprint().rpartition("@")[2]
+    digest = prior.load().digest()
     if digest != facts["prior"]["fingerprint"]:
         raise AdapterError(
             f"{folder} was trained on the prior {facts['prior']['source']!r} with fingerprint "

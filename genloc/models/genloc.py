@@ -47,8 +47,8 @@ class GenLoc(nn.Module):
         read_out: "ckhe", or ordinary cross-attention as a map: "cross", "cross-renormalised",
             "cross-background" (see `read_out.py`; the background token is the begin token of the
             empty prompt).
-        layers: "mean" over all cross-attention layers of the up-blocks, "finest" (those of the
-            finest grid), or the name of one layer.
+        layers: "mean" over all cross-attention layers of the up-blocks, "finest" (those of the finest
+            grid), "finest-first" (the first of these: nothing behind it runs), or the name of one.
         timestep: at which the U-Net reads the latent.
         noise: add the scheduler's noise of that timestep; the noise itself is given by the caller.
         lora: None: only the conditions learn.
@@ -76,7 +76,7 @@ class GenLoc(nn.Module):
             raise ValueError(f"context={context!r}: expected 'conditions' or 'null'")
         if read_out not in READ_OUTS:
             raise ValueError(f"read_out={read_out!r}: expected one of {READ_OUTS}")
-        if layers not in ("mean", "finest"):
+        if layers not in ("mean", "finest", "finest-first"):
             place(layers)
         if timestep < 0:
             raise ValueError(f"timestep={timestep}: expected 0 or more")
@@ -108,9 +108,10 @@ class GenLoc(nn.Module):
                 f"timestep={self.timestep}: this prior has {steps} steps, 0 to {steps - 1}"
             )
         names = list(cross_attention_layers(unet, "up"))
-        if self.layers == "finest":
+        if self.layers.startswith("finest"):
             block = place(names[-1]).block
             names = [name for name in names if place(name).block == block]
+            names = names[:1] if self.layers == "finest-first" else names
         elif self.layers != "mean":
             if self.layers not in names:
                 raise ValueError(f"layers={self.layers!r}: this U-Net has {names}")

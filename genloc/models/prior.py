@@ -127,6 +127,10 @@ class Prior(nn.Module):
         self._need_loaded()
         return self._fingerprint
 
+    def digest(self) -> str:
+        """The hash in `fingerprint()`: equal weights, whatever file they came from."""
+        return self.fingerprint().rpartition("@")[2]
+
     @torch.no_grad()
     def encode_image(self, image: Tensor) -> Tensor:
         """The clean latent of each crop: posterior mean times the scaling factor, no noise.

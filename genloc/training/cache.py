@@ -111,7 +111,7 @@ def open_cache(folder: str, keep: Kept, model: Any, data: Any) -> CropCache:
         )
     if not hasattr(model, "encode"):
         raise ValueError(f"model.cache: {type(model).__name__} has no latents; only GenLoc does")
-    facts = data.crop_facts() | {"prior": model.prior.fingerprint().rpartition("@")[2]}
+    facts = data.crop_facts() | {"prior": model.prior.digest()}
     # The net in another precision gives other numbers.
     facts["dtype"] = str(model.prior.unet.conv_in.weight.dtype)
     if keep == "outputs":

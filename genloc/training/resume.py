@@ -92,7 +92,7 @@ def check_names(found: dict[str, Tensor], expected: dict[str, Tensor]) -> None:
 def belongs_to(model: nn.Module, skeleton: Skeleton) -> dict[str, Any]:
     """What trained weights mean nothing without, although their names and shapes would fit."""
     prior: Any = getattr(model, "prior", None)
-    weights = None if prior is None else prior.fingerprint().rpartition("@")[2]
+    weights = None if prior is None else prior.digest()
     facts = {"keypoints": list(skeleton.keypoints), "weights of the prior": weights}
     decoder: Any = getattr(model, "decoder", None)
     if hasattr(decoder, "fingerprint"):

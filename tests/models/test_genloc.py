@@ -61,7 +61,7 @@ def test_maps_by_hand(folder):
 
 @pytest.mark.parametrize("context", ["conditions", "null"])
 @pytest.mark.parametrize("read_out", ["ckhe", "cross-renormalised"])
-@pytest.mark.parametrize("layers", ["mean", "finest"])
+@pytest.mark.parametrize("layers", ["mean", "finest", "finest-first"])
 def test_log_expectation_agrees_with_the_maps(folder, context, read_out, layers):
     model = make(folder, context=context, read_out=read_out, layers=layers)
     image, condition, points = inputs(per_image=True)
@@ -184,6 +184,8 @@ def test_single_layers_have_their_own_grid(folder):
     torch.testing.assert_close(
         finest(image, condition), torch.stack(list(parts.values())[2:]).mean(0)
     )
+    first = make(folder, layers="finest-first")
+    torch.testing.assert_close(first(image, condition), list(parts.values())[2])
     with pytest.raises(ValueError, match="this U-Net has"):
         make(folder, layers="up_blocks.3.attentions.0.transformer_blocks.0.attn2")
 

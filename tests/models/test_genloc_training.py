@@ -45,7 +45,8 @@ def test_gradient_by_finite_differences(folder, path):
 @pytest.mark.parametrize("preset", ["cross", "up", "full", "up-all", "all", None])
 @pytest.mark.parametrize("context", ["conditions", "null"])
 @pytest.mark.parametrize(
-    "layers", ["mean", "finest", "up_blocks.1.attentions.1.transformer_blocks.0.attn2"]
+    "layers",
+    ["mean", "finest", "finest-first", "up_blocks.1.attentions.1.transformer_blocks.0.attn2"],
 )
 def test_every_learning_parameter_gets_a_gradient(folder, preset, context, layers):
     """Plain DDP hangs or raises otherwise."""

@@ -16,7 +16,7 @@ from tools.paper_tables import main
 from tools.tables import recipe
 from tools.tables.budget import Speeds, spoken, whole
 from tools.tables.cell import Options
-from tools.tables.data import QUICK_SPECIES, Splits
+from tools.tables.data import QUICK, Splits
 from tools.tables.definitions import METHODS, SETS, TABLES
 from tools.tables.job import FIT, LOG, METRICS, Job
 from tools.tables.paper import paper_numbers
@@ -29,7 +29,7 @@ from tools.tables.session import choose, jobs_of
 @pytest.fixture(scope="module")
 def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("zoo")
-    write_zoo(folder, per_species=10, size=64, species=QUICK_SPECIES, workers=1)
+    write_zoo(folder, per_species=10, size=64, species=QUICK["species"], workers=1)
     return folder
 
 
@@ -102,7 +102,7 @@ def test_equal_recipes_are_one_training(zoo: Path, prior: str) -> None:
     whole_method = {c.training.name for c in one if c.row.startswith("HEL") and c.seed == 0}
     assert len(whole_method) == 1
     named = {c.row: c for c in choices}
-    same = ("as configured", "LoRA: up-all", "layers: finest", "context: null", "padding: 1.25",
+    same = ("as configured", "LoRA: up-all", "layers: finest-first", "context: null", "padding: 1.25",
             "sigma: 4 of 64 cells", "decoding: argmax")  # fmt: skip
     assert {named[row].training.name for row in same} == whole_method
     assert len({c.training.name for c in choices}) == len(choices) - (len(same) + 2) + 1
@@ -131,7 +131,7 @@ def test_a_key_follows_what_is_learned_and_nothing_else(
     shutil.copytree(zoo, elsewhere)
     moved = shutil.copytree(prior, tmp_path / "prior")
     assert names(root=elsewhere, prior=str(moved)) == base
-    assert not set(names(steps=3000).values()) & set(base.values())
+    assert not set(names(steps=4000).values()) & set(base.values())
     tuned = planner("2", zoo, prior, rows=rows, seeds=(0,)).cells({"SimplePose": 3e-4})
     changed = {c.row: c.training.name != base[c.row, 0] for c in tuned}
     assert changed == {"GenLoc": False, "SimplePose": True}

@@ -20,7 +20,8 @@ from genloc.splits.source import checksum_of
 from tools.tables.definitions import AP10K_FILE, SETS, STYLES
 from tools.tables.recipe import digest
 
-QUICK_SPECIES = (1, 7, 19, 21, 25)  # one of each family of Table 6
+# One species of each family of Table 6.
+QUICK = {"per_species": 10, "size": 64, "species": (1, 7, 19, 21, 25)}
 
 
 def draw_zoo(root: Path, *, styles: bool, quick: bool, workers: int) -> None:
@@ -44,11 +45,9 @@ def draw_zoo(root: Path, *, styles: bool, quick: bool, workers: int) -> None:
             task = progress.add_task(f"drawing the zoo: {style}")
             write_zoo(
                 folder,
-                per_species=10 if quick else 40,
-                size=64 if quick else 256,
-                species=QUICK_SPECIES if quick else None,
                 style=style,
                 workers=workers,
+                **(QUICK if quick else {}),  # type: ignore[arg-type]
                 progress=lambda n, of, bar=progress, task=task: bar.update(  # type: ignore[misc]
                     task, completed=n, total=of
                 ),

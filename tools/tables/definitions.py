@@ -15,6 +15,7 @@ from genloc.splits import SHOTS, TABLE_6
 PRIOR = "model.model.init_args.prior.init_args"
 GENLOC = "model.model.init_args"
 PRESETS = ("cross", "up", "full", "up-all", "all")  # of LoRA
+LAYERS = ("mean", "finest", "finest-first")
 
 
 @dataclass(frozen=True)
@@ -83,9 +84,9 @@ class Table:
 
 
 METHODS: dict[str, Method] = {
-    "GenLoc": Method((), rate="model.lr_lora", rates=(1e-3, 3e-3, 1e-2), speed=26),
+    "GenLoc": Method((), rate="model.lr_lora", rates=(1.5e-3, 2.5e-3), speed=40),
     "GenLoc without the prior (LoRA)": Method(
-        ("baseline/no_prior_lora.yaml",), rate="model.lr_lora", rates=(3e-3, 1e-2), speed=26
+        ("baseline/no_prior_lora.yaml",), rate="model.lr_lora", rates=(2.5e-3, 5e-3), speed=40
     ),
     "GenLoc without the prior (all weights)": Method(
         ("baseline/no_prior_all.yaml",), rates=(1e-3, 3e-3), speed=26
@@ -131,7 +132,7 @@ TABLES: dict[str, Table] = {
         ),
         {"zoo": TEST, "ap10k": BOTH},
         ("AP", "AP50", "AP75", "APM", "APL"),
-        {"zoo": 500, "ap10k": 460},
+        {"zoo": 1200, "ap10k": 460},
         {"zoo": (0, 1, 2), "ap10k": (0, 1, 2)},
     ),
     "2": Table(
@@ -139,7 +140,7 @@ TABLES: dict[str, Table] = {
         RIVALS,
         {"zoo": TEST, "ap10k": BOTH},
         ("AP", "AP50", "AP75", "APM", "APL"),
-        {"zoo": 1500, "ap10k": 4600},
+        {"zoo": 3000, "ap10k": 4600},
         {"zoo": (0,), "ap10k": (0,)},
     ),
     "3": Table(
@@ -158,7 +159,7 @@ TABLES: dict[str, Table] = {
             "coco": (Column("Human-Art", test="human_art"),),
         },
         ("AP", "AP50", "AP75", "APM", "APL", "AR"),
-        {"zoo": 1500, "coco": 10_486},
+        {"zoo": 3000, "coco": 10_486},
         {"zoo": (0,), "coco": (0,)},
     ),
     "5": Table(
@@ -166,7 +167,7 @@ TABLES: dict[str, Table] = {
         WITHOUT_HEAD,
         {"zoo": FEW, "ap10k": FEW + FEW_VAL},
         ("AP",),
-        {"zoo": 400, "ap10k": 460},
+        {"zoo": 800, "ap10k": 460},
         {"zoo": (0, 1, 2), "ap10k": (0, 1, 2)},
     ),
     "6": Table(
@@ -174,7 +175,7 @@ TABLES: dict[str, Table] = {
         FAMILY_ROWS,
         {"zoo": FAMILIES, "ap10k": FAMILIES},
         ("AP", "AP50", "AP75", "AR"),
-        {"zoo": 400, "ap10k": 460},
+        {"zoo": 800, "ap10k": 460},
         {"zoo": (0, 1, 2), "ap10k": (0, 1, 2)},
     ),
     "choices": Table(
@@ -182,7 +183,7 @@ TABLES: dict[str, Table] = {
         (
             Row("as configured"),
             *(Row(f"LoRA: {preset}", facts={f"{GENLOC}.lora.preset": preset}) for preset in PRESETS),
-            *(Row(f"layers: {layers}", facts={f"{GENLOC}.layers": layers}) for layers in ("mean", "finest")),
+            *(Row(f"layers: {layers}", facts={f"{GENLOC}.layers": layers}) for layers in LAYERS),
             *(Row(f"context: {context}", facts={f"{GENLOC}.context": context}) for context in ("conditions", "null")),
             *(Row(f"crop: {part:g} of the side", facts={"data.crop_size": ("of side", part)}) for part in (0.5, 1.5)),
             *(Row(f"padding: {padding:g}", facts={"data.padding": padding}) for padding in (1.0, 1.25)),
@@ -191,7 +192,7 @@ TABLES: dict[str, Table] = {
         ),
         {"zoo": TEST, "ap10k": TEST},
         ("AP", "AP50", "AP75", "PCK@0.1"),
-        {"zoo": 500, "ap10k": 460},
+        {"zoo": 1200, "ap10k": 460},
         {"zoo": (0,), "ap10k": (0,)},
     ),
 }  # fmt: skip

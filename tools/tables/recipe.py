@@ -127,7 +127,7 @@ def fingerprint(source: str) -> str:
     """
     from genloc.models.prior import Prior
 
-    return Prior(source, dtype="fp32").load().fingerprint().rpartition("@")[2]
+    return Prior(source, dtype="fp32").load().digest()
 
 
 def what_it_has_seen(source: str) -> str:

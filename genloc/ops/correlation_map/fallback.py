@@ -7,6 +7,7 @@ few very small ones, take the reference's steps in fewer calls.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import torch
@@ -87,10 +88,12 @@ def correlation_map_fallback(
     condition: Tensor, latent: Tensor, *, heads: int, scale: float
 ) -> Tensor:
     """As :func:`correlation_map_reference`, to rounding; once differentiable."""
-    if few_calls_win(condition, latent, heads, alone=_FEW_LOGITS_ALONE):
+    learns = torch.is_grad_enabled() and (condition.requires_grad or latent.requires_grad)
+    alone = _FEW_LOGITS_ALONE if learns else sys.maxsize  # nothing to keep: one crop is one chunk
+    if few_calls_win(condition, latent, heads, alone=alone):
         logits = logits_of(condition, latent, heads, scale)
-        p = logits.softmax(-1)
+        p = logits.softmax(-1) if learns else torch.softmax(logits, -1, out=logits)
         return p.mean(1)
-    if torch.is_grad_enabled() and (condition.requires_grad or latent.requires_grad):
+    if learns:
         return _CorrelationMap.apply(condition, latent, heads, scale)
     return _forward(condition, latent, heads, scale, keep=False)[0]

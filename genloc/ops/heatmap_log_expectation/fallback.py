@@ -38,7 +38,8 @@ def _few_calls(
 ) -> Tensor:
     """In as few calls as torch has: one logsumexp over tokens and heads together."""
     log_map = logits_of(condition, latent, heads, scale).log_softmax(-1)
-    log_map = log_map + log_target.to(log_map.dtype)[:, None]
+    target = log_target.to(log_map.dtype)[:, None]
+    log_map = log_map + target if torch.is_grad_enabled() else log_map.add_(target)
     return log_map.logsumexp((1, 3)) - math.log(heads)
 
 
