@@ -21,7 +21,7 @@ from tools.tables.definitions import AP10K_FILE, SETS, STYLES
 from tools.tables.recipe import digest
 
 # One species of each family of Table 6.
-QUICK = {"per_species": 10, "size": 64, "species": (1, 7, 19, 21, 25)}
+QUICK: dict[str, Any] = {"per_species": 10, "size": 64, "species": (1, 7, 19, 21, 25)}
 
 
 def draw_zoo(root: Path, *, styles: bool, quick: bool, workers: int) -> None:
@@ -47,7 +47,7 @@ def draw_zoo(root: Path, *, styles: bool, quick: bool, workers: int) -> None:
                 folder,
                 style=style,
                 workers=workers,
-                **(QUICK if quick else {}),  # type: ignore[arg-type]
+                **(QUICK if quick else {}),
                 progress=lambda n, of, bar=progress, task=task: bar.update(  # type: ignore[misc]
                     task, completed=n, total=of
                 ),
