@@ -62,6 +62,21 @@ def test_a_table_of_a_rival_is_made_and_made_again_without_training(folder: Path
     assert main(quick(folder, "2", *rows, "--dry-run")) == 0
 
 
+# Table 1's whole quick form is among the README's commands.
+FEW_ROWS = {
+    "4": ("GenLoc",),
+    "5": ("GenLoc", "SimplePose"),
+    "6": ("GenLoc", "SimplePose"),
+    "choices": ("as configured", "layers: mean", "decoding: argmax"),
+}
+
+
+@pytest.mark.parametrize("table", FEW_ROWS)
+def test_some_rows_of_each_table_are_made(folder: Path, table: str) -> None:
+    content = make(folder, table, "--rows", *FEW_ROWS[table])
+    assert content["rows"] == [*FEW_ROWS[table], "mean pose"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("table", ZOO_TABLES)
 def test_every_row_of_a_table_trains_and_is_tested(folder: Path, table: str) -> None:
