@@ -77,6 +77,15 @@ def test_some_rows_of_each_table_are_made(folder: Path, table: str) -> None:
     assert content["rows"] == [*FEW_ROWS[table], "mean pose"]
 
 
+def test_people_in_photographs(real_data: Path, folder: Path) -> None:
+    """Table 3, on what there is of COCO."""
+    arguments = [*quick(folder, "3", "--root", str(real_data / "coco_mini")), "--rows", "ViT"]
+    arguments[arguments.index("zoo")] = "coco"
+    assert main(arguments) == 0
+    content = json.loads((folder / "runs/quick/results/table_3_coco.json").read_text())
+    assert content["rows"][:2] == ["ViT", "mean pose"] and content["missing"] == 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("table", ZOO_TABLES)
 def test_every_row_of_a_table_trains_and_is_tested(folder: Path, table: str) -> None:
