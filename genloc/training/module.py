@@ -293,7 +293,8 @@ class KeypointModule(pl.LightningModule):
             return
         self.last_scores = self.scores.compute()
         for name, value in self.last_scores.items():
-            self.log(f"val/{name}", value, prog_bar=name in ("AP", "PCK@0.1"), batch_size=1)
+            bar = name in ("AP", "PCK@0.1")
+            self.log(f"val/{name}", value, prog_bar=bar, sync_dist=True, batch_size=1)
 
     # ------------------------------------------------------------------ checkpoints
 
