@@ -71,6 +71,11 @@ def _parser() -> argparse.ArgumentParser:
     source.add_argument(
         "--detector", help="object detector for transformers: a folder, or a hub id"
     )
+    source.add_argument(
+        "--zoom",
+        action="store_true",
+        help="at the whole picture, then closer at what was found there: for one small animal in each picture",
+    )
     where.add_argument("--labels", nargs="+", default=[], help="classes of the detector to keep")
     where.add_argument(
         "--threshold", type=float, default=0.5, help="least score of the detector (%(default)s)"
@@ -82,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument(
         "--track",
         action="store_true",
-        help="look next where the keypoints of the last frame were; --boxes, --detector or the whole picture "
+        help="look next where the keypoints of the last frame were; --boxes, --detector, --zoom or the whole picture "
         "only to begin with and for what is lost",
     )
 
@@ -190,6 +195,7 @@ def _where(
     from genloc.streaming.boxes import WholePicture, coco_boxes, csv_boxes
     from genloc.streaming.detector import Detector
     from genloc.streaming.tracking import Tracker
+    from genloc.streaming.zoom import Zoom
 
     image_ids = None
     boxes: Any = WholePicture()
@@ -213,6 +219,8 @@ def _where(
             most=given.most,
             device=str(predictor.device),
         )
+    elif given.zoom:
+        boxes = Zoom(predictor)
     return media, Tracker(boxes) if given.track else boxes, image_ids
 
 

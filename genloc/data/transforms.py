@@ -33,6 +33,9 @@ class HasKeypoints(Protocol):
     @property
     def keypoints(self) -> np.ndarray: ...
 
+    @property
+    def image_size(self) -> tuple[int, int] | None: ...
+
 
 @dataclass(frozen=True, eq=False)
 class Crop:
@@ -179,6 +182,9 @@ class Augmentation:
             for instances with more than 8 labelled keypoints and a skeleton that knows the halves.
         shift: the centre moves by up to this part of the box's width and height.
         colour: brightness, contrast and saturation vary by up to this part; 0 for none.
+        whole: probability of showing more of the picture than the box, up to all of it, so that what is
+            learned can look for the animal by itself (`genloc predict --zoom`). A picture whose file
+            states no size is always cropped to the box.
 
     Raises:
         ValueError: a probability is not within 0 to 1, or an amount is negative.
@@ -191,9 +197,10 @@ class Augmentation:
     half_body: float = 0.3
     shift: float = 0.0
     colour: float = 0.2
+    whole: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("flip", "rotation_p", "half_body"):
+        for name in ("flip", "rotation_p", "half_body", "whole"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is {getattr(self, name)}, expected a probability, 0 to 1")
         for name, limit in (("rotation", 180), ("scale", 0.99), ("shift", 1), ("colour", 0.99)):
@@ -221,11 +228,14 @@ class Augmentation:
         turn, zoom = np.clip(rng.standard_normal(2), [-2, -1], [2, 1])
         shift = rng.uniform(-1, 1, 2) * self.shift
         colour = rng.uniform(-1, 1, 3) * self.colour
+        wide = float(rng.random())
         box = instance.box
         if chance[2] < self.half_body:
             half = _half_body(instance, skeleton, upper_first=bool(chance[3] < 0.5))
             # As the published baselines: 1.5 around the chosen joints, whatever the padding.
             box, padding = (box, padding) if half is None else (half, 1.5)
+        if wide < self.whole and instance.image_size is not None:
+            box = _wider(box, instance.image_size, wide / self.whole)
         crop = square_crop(
             box,
             size,
@@ -236,6 +246,23 @@ class Augmentation:
             flip=bool(chance[0] < self.flip and skeleton.flip_pairs),
         )
         return crop, _colour(*colour) if self.colour > 0 else _same
+
+
+def _wider(
+    box: tuple[float, float, float, float], picture: tuple[int, int], part: float
+) -> tuple[float, float, float, float]:
+    """A square between the box's (part 0) and the whole picture's (1); sizes in geometric steps."""
+    x, y, w, h = box
+    near, far = max(w, h), float(max(picture))
+    if far <= near:
+        return box
+    side = near * (far / near) ** part
+    along = (side - near) / (far - near)
+    cx, cy = (
+        (1 - along) * (start + extent / 2) + along * whole / 2
+        for start, extent, whole in ((x, w, picture[0]), (y, h, picture[1]))
+    )
+    return (cx - side / 2, cy - side / 2, side, side)
 
 
 def _half_body(

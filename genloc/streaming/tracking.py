@@ -19,6 +19,8 @@ MOVE = 0.3  # how fast the box's size follows that of the animal
 SURE = 0.5  # keypoints with less than this part of the median score do not shape the box
 LOST = 0.4  # below this part of its usual score an animal counts as lost
 
+Box = tuple[float, float, float, float]
+
 
 @dataclass(frozen=True)
 class Track:
@@ -28,7 +30,7 @@ class Track:
         box: where to look next. score: its usual instance score. category_id: its species.
     """
 
-    box: tuple[float, float, float, float]
+    box: Box
     score: float
     category_id: int
 
@@ -82,22 +84,33 @@ class Tracker:
         """Go on from a `state`."""
         self.tracks = [Track(tuple(t["box"]), t["score"], t["category_id"]) for t in state]
 
-    def _next(
-        self, found: Keypoints, i: int, size: tuple[int, int], *, first: bool
-    ) -> tuple[float, float, float, float] | None:
+    def _next(self, found: Keypoints, i: int, size: tuple[int, int], *, first: bool) -> Box | None:
         """The box around the sure keypoints, its side moving slowly; None where it left the picture."""
-        scores = found.scores[i]
-        sure = scores >= SURE * np.median(scores)
-        points = found.xy[i][sure].astype(np.float64)
-        if not np.isfinite(points).all() or not len(points):
-            return None
-        low, high = points.min(axis=0), points.max(axis=0)
-        centre, side = (low + high) / 2, MARGIN * np.maximum(high - low, 8.0)
-        if not first:
-            side = (1 - MOVE) * found.boxes[i, 2:].astype(np.float64) + MOVE * side
-        # Cut to the picture, as labelled boxes are: without it, wild points would let the box grow and grow.
-        low = np.clip(centre - side / 2, 0, size)
-        high = np.clip(centre + side / 2, 0, size)
-        if (high - low).min() < 1:
-            return None
-        return (float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1]))
+        before = None if first else found.boxes[i, 2:].astype(np.float64)
+        return box_around(found, i, size, before=before)
+
+
+def box_around(
+    found: Keypoints, i: int, size: tuple[int, int], *, before: np.ndarray | None = None
+) -> Box | None:
+    """The box around the sure keypoints of an instance; None where none is in the picture.
+
+    Args:
+        found: keypoints. i: which instance. size: width and height of the picture.
+        before: sides of an earlier box, [2], that this one's move away from only slowly.
+    """
+    scores = found.scores[i]
+    sure = scores >= SURE * np.median(scores)
+    points = found.xy[i][sure].astype(np.float64)
+    if not np.isfinite(points).all() or not len(points):
+        return None
+    low, high = points.min(axis=0), points.max(axis=0)
+    centre, side = (low + high) / 2, MARGIN * np.maximum(high - low, 8.0)
+    if before is not None:
+        side = (1 - MOVE) * before + MOVE * side
+    # Cut to the picture, as labelled boxes are: without it, wild points would let the box grow and grow.
+    low = np.clip(centre - side / 2, 0, size)
+    high = np.clip(centre + side / 2, 0, size)
+    if (high - low).min() < 1:
+        return None
+    return (float(low[0]), float(low[1]), float(high[0] - low[0]), float(high[1] - low[1]))

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from types import SimpleNamespace
 
@@ -167,7 +168,8 @@ def instance(labelled: int = 17, box: tuple = (10.0, 20.0, 60.0, 40.0)) -> Simpl
     rng = np.random.default_rng(3)
     xy = np.array(box[:2]) + rng.random((17, 2)) * box[2:]
     v = np.where(np.arange(17) < labelled, 2, 0)[:, None]
-    return SimpleNamespace(box=box, keypoints=np.concatenate([xy, v], axis=1).astype(np.float32))
+    keypoints = np.concatenate([xy, v], axis=1).astype(np.float32)
+    return SimpleNamespace(box=box, keypoints=keypoints, image_size=(640, 480))
 
 
 STILL = Augmentation(flip=0, rotation=0, rotation_p=0, scale=0, half_body=0, colour=0)
@@ -234,6 +236,25 @@ def test_half_body_looks_at_one_half_when_it_may() -> None:
     assert np.array_equal(draw(half, skeleton=unknown)[0].matrix, plain)
 
 
+def test_some_crops_show_more_than_the_box_up_to_the_whole_picture() -> None:
+    wide = dataclasses.replace(STILL, whole=0.5)
+    plain = square_crop((10, 20, 60, 40), 64)
+    sides, ends = [], np.array([[0, 0], [63, 63]])
+    for seed in range(400):
+        crop, _ = draw(wide, seed)
+        sides.append(plain.scale / crop.scale)
+        low, high = crop.to_image(ends)  # nothing of the plain crop is lost
+        inner_low, inner_high = plain.to_image(ends)
+        assert (low <= inner_low + 1).all() and (high >= inner_high - 1).all()
+    assert 0.4 < np.mean(np.array(sides) == 1) < 0.6
+    assert max(sides) == pytest.approx(640 / 60, rel=0.03)
+    assert np.median([s for s in sides if s > 1]) == pytest.approx((640 / 60) ** 0.5, rel=0.2)
+    without = SimpleNamespace(**{**vars(instance()), "image_size": None})
+    rng = np.random.default_rng(0)
+    crop, _ = dataclasses.replace(STILL, whole=1.0).draw(without, AP10K, 64, 1.25, rng)
+    assert np.array_equal(crop.matrix, plain.matrix)
+
+
 def test_without_flip_pairs_nothing_is_mirrored() -> None:
     unpaired = Skeleton("x", AP10K.keypoints, (), (), AP10K.sigmas)
     always = Augmentation(flip=1)
@@ -256,7 +277,15 @@ def test_colour_is_mild_and_keeps_grey_grey() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"flip": 1.5}, {"half_body": -0.1}, {"scale": 1.0}, {"rotation": -3}, {"colour": 2}]
+    "wrong",
+    [
+        {"flip": 1.5},
+        {"whole": 2},
+        {"half_body": -0.1},
+        {"scale": 1.0},
+        {"rotation": -3},
+        {"colour": 2},
+    ],
 )
 def test_impossible_amounts_are_refused(wrong: dict) -> None:
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} is"):
