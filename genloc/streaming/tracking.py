@@ -17,6 +17,9 @@ from genloc.streaming.boxes import BoxSource, Found
 MARGIN = 1.25  # of the box over the extent of the keypoints: bodies are larger than their joints
 MOVE = 0.3  # how fast the box's size follows that of the animal
 SURE = 0.5  # keypoints with less than this part of the median score do not shape the box
+CLOSER = (
+    4.0  # a box is at least this part of the one looked in: cells there are too coarse to say more
+)
 LOST = 0.4  # below this part of its usual score an animal counts as lost
 
 Box = tuple[float, float, float, float]
@@ -106,6 +109,7 @@ def box_around(
         return None
     low, high = points.min(axis=0), points.max(axis=0)
     centre, side = (low + high) / 2, MARGIN * np.maximum(high - low, 8.0)
+    side = np.maximum(side, found.boxes[i, 2:].max() / CLOSER)
     if before is not None:
         side = (1 - MOVE) * before + MOVE * side
     # Cut to the picture, as labelled boxes are: without it, wild points would let the box grow and grow.

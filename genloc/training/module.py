@@ -41,6 +41,7 @@ class KeypointModule(pl.LightningModule):
             it is given: "log_expectation" (no map in memory), "maps" or "answers".
         condition: what to look for, such as `LearnedCondition`; null for a localizer without conditions.
         lr_condition, lr_lora: rates of the conditions and of the LoRA factors.
+        lora_ratio: B learns at so many times the rate of A (LoRA+).
         lr: rate of all other trainable parameters; a baseline has only those.
         weight_decay: 0 is Adam, above it is AdamW.
         schedule: of all rates, after `warmup` optimiser steps.
@@ -66,6 +67,7 @@ class KeypointModule(pl.LightningModule):
         condition: nn.Module | None = None,
         lr_condition: float = 1e-2,
         lr_lora: float = 1e-3,
+        lora_ratio: float = 1.0,
         lr: float = 1e-3,
         weight_decay: float = 0.0,
         schedule: Schedule = "constant",
@@ -83,6 +85,7 @@ class KeypointModule(pl.LightningModule):
         self.loss = loss
         self.condition = condition
         self.rates = {"lr": lr, "lr_condition": lr_condition, "lr_lora": lr_lora}
+        self.rates["lora_ratio"] = lora_ratio
         self.weight_decay = weight_decay
         self.schedule = schedule
         self.warmup = warmup

@@ -13,25 +13,41 @@ Schedule = Literal["constant", "cosine"]
 
 
 def parameter_groups(
-    model: nn.Module, condition: nn.Module | None, *, lr: float, lr_condition: float, lr_lora: float
+    model: nn.Module,
+    condition: nn.Module | None,
+    *,
+    lr: float,
+    lr_condition: float,
+    lr_lora: float,
+    lora_ratio: float = 1.0,
 ) -> list[dict]:
     """Trainable parameters with their rates: conditions, LoRA factors, and everything else.
 
+    Args:
+        lora_ratio: B, which starts at zero, learns at so many times the rate of A, `lr_lora` (LoRA+,
+            https://arxiv.org/abs/2402.12354).
+
     Raises:
-        ValueError: nothing is trainable.
+        ValueError: nothing is trainable, or a ratio that is not positive.
     """
-    lora: list[nn.Parameter] = []
+    if not lora_ratio > 0:
+        raise ValueError(f"lora_ratio is {lora_ratio}; expected a positive number, 1 for one rate")
+    lora: dict[str, nn.Parameter] = {}
     others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            (lora if ".lora_" in name else others).append(parameter)
+        if parameter.requires_grad and ".lora_" in name:
+            lora[f"model.{name}"] = parameter
+        elif parameter.requires_grad:
+            others.append(parameter)
     conditions: list[nn.Parameter] = []
     for name, parameter in () if condition is None else condition.named_parameters():
-        if parameter.requires_grad:  # a text encoder's LoRA learns at LoRA's rate
-            (lora if ".lora_" in name else conditions).append(parameter)
+        if parameter.requires_grad and ".lora_" in name:  # a text encoder's learns at LoRA's rate
+            lora[f"condition.{name}"] = parameter
+        elif parameter.requires_grad:
+            conditions.append(parameter)
     groups = [
         {"name": "condition", "params": conditions, "lr": lr_condition},
-        {"name": "lora", "params": lora, "lr": lr_lora},
+        *_lora_groups(lora, lr_lora, lora_ratio),
         {"name": "model", "params": others, "lr": lr},
     ]
     groups = [group for group in groups if group["params"]]
@@ -41,6 +57,18 @@ def parameter_groups(
             "learned condition; set model.condition or model.model.init_args.lora"
         )
     return groups
+
+
+def _lora_groups(lora: dict[str, nn.Parameter], lr: float, ratio: float) -> list[dict]:
+    """One group, or A and B apart where their rates differ."""
+    if ratio == 1:
+        return [{"name": "lora", "params": list(lora.values()), "lr": lr}]
+    b = [parameter for name, parameter in lora.items() if ".lora_B." in name]
+    a = [parameter for name, parameter in lora.items() if ".lora_B." not in name]
+    return [
+        {"name": "lora A", "params": a, "lr": lr},
+        {"name": "lora B", "params": b, "lr": lr * ratio},
+    ]
 
 
 def described(groups: list[dict]) -> str:

@@ -84,9 +84,9 @@ class Table:
 
 
 METHODS: dict[str, Method] = {
-    "GenLoc": Method((), rate="model.lr_lora", rates=(1.5e-3, 2.5e-3), speed=40),
+    "GenLoc": Method((), rate="model.lr_lora", rates=(5e-4, 8e-4), speed=40),
     "GenLoc without the prior (LoRA)": Method(
-        ("baseline/no_prior_lora.yaml",), rate="model.lr_lora", rates=(2.5e-3, 5e-3), speed=40
+        ("baseline/no_prior_lora.yaml",), rate="model.lr_lora", rates=(8e-4, 1.6e-3), speed=40
     ),
     "GenLoc without the prior (all weights)": Method(
         ("baseline/no_prior_all.yaml",), rates=(1e-3, 3e-3), speed=26
