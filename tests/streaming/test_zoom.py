@@ -42,6 +42,7 @@ def test_a_tracker_begins_with_it() -> None:
     tracker = Tracker(Zoom(predictor))
     for index in range(4):
         frame, truth = small_animal(index)
+        assert frame.picture is not None
         where = tracker.find(frame)
         found = predictor(frame.picture, where.boxes)
         tracker.update(found, [1], frame.picture.size)
