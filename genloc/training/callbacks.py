@@ -31,6 +31,7 @@ class Progress(RichProgressBar):
     def __init__(self) -> None:
         super().__init__(refresh_rate=4)
         self._began = 0.0
+        self._losses: list[torch.Tensor] = []
 
     @property
     def total_train_batches(self) -> int:
@@ -44,6 +45,7 @@ class Progress(RichProgressBar):
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self._began = time.monotonic()
+        self._losses = []
         super().on_train_epoch_start(trainer, pl_module)
 
     def on_train_batch_end(
@@ -54,17 +56,21 @@ class Progress(RichProgressBar):
         batch: Any,
         batch_idx: int,
     ) -> None:
+        stepped = not trainer.fit_loop._should_accumulate()
+        if self.is_disabled and stepped and "train/loss" in trainer.callback_metrics:
+            self._losses.append(trainer.callback_metrics["train/loss"].detach())
         # Reading the metrics waits for the device, so only after an optimiser step.
         if self.is_enabled and self.train_progress_bar_id is not None:
             self._update(self.train_progress_bar_id, batch_idx + 1)
-            if not trainer.fit_loop._should_accumulate():
+            if stepped:
                 self._update_metrics(trainer, pl_module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         super().on_train_epoch_end(trainer, pl_module)
         if self.is_disabled and trainer.is_global_zero:
-            shown = {"loss": "train/loss", "val AP": "val/AP", "val PCK@0.1": "val/PCK@0.1"}
-            numbers = [
+            shown = {"val AP": "val/AP", "val PCK@0.1": "val/PCK@0.1"}
+            loss = [f"loss {float(torch.stack(self._losses).mean()):.3f}"] if self._losses else []
+            numbers = loss + [
                 f"{name} {float(trainer.callback_metrics[key]):.3f}"
                 for name, key in shown.items()
                 if key in trainer.callback_metrics
