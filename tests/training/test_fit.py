@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,19 @@ def test_a_run_leaves_its_files(run: Path) -> None:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows if row["val/AP"]] == ["2", "5"]
     assert not list(folder.rglob("*.part"))
+
+
+def test_a_log_says_the_mean_loss_of_each_epoch(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ("--trainer.log_every_n_steps", "1", "--trainer.enable_progress_bar", "true")
+    assert fit(world, tmp_path, *more, epochs=2) == 0
+    said = re.findall(r"epoch \d/2: loss ([\d.]+)", capsys.readouterr().out)
+    with (tmp_path / "small/logs/metrics.csv").open(newline="") as file:
+        losses = [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
+    assert len(losses) == 6
+    means = [sum(losses[:3]) / 3, sum(losses[3:]) / 3]
+    assert [float(text) for text in said] == pytest.approx(means, abs=1e-3)
 
 
 def test_checkpoints_hold_what_learns_and_nothing_else(run: Path) -> None:
