@@ -55,6 +55,7 @@ class Contender:
         rates: those tried; for LoRA or, without LoRA, for all weights but the conditions.
         facts: all that its results depend on besides `Recipe`, rate, steps and seed, in plain values.
         lr_condition: instead of the recipe's.
+        lora_ratio: of the rates of LoRA's two factors (LoRA+).
     """
 
     name: str
@@ -63,6 +64,7 @@ class Contender:
     rates: tuple[float, ...]
     facts: dict[str, Any] = field(default_factory=dict)
     lr_condition: float | None = None
+    lora_ratio: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -148,6 +150,7 @@ class Benchmark:
     def _path(self, contender: Contender, rate: float, steps: int, seed: int) -> Path:
         facts = {
             **contender.facts,
+            "lora_ratio": contender.lora_ratio,
             "crops": [contender.train.key, self.val.key, self.test.key],
             "recipe": {
                 name: getattr(self.recipe, name)
@@ -176,6 +179,7 @@ class Benchmark:
             lr_condition=recipe.lr_condition
             if contender.lr_condition is None
             else contender.lr_condition,
+            lora_ratio=contender.lora_ratio,
         )
         optimiser = adam(groups, 0.0)
         rates = schedule(optimiser, recipe.schedule, warmup=recipe.warmup, steps=steps)

@@ -95,7 +95,7 @@ class Method:
     reads: Literal["prior", "encoder", "nothing"] = "prior"  # the weights its results depend on
 
 
-LORA, WHOLE, CONV = (1e-3, 3e-3), (5e-4, 1e-3), (1e-3, 3e-3)
+LORA, WHOLE, CONV = (5e-4, 8e-4), (5e-4, 1e-3), (1e-3, 3e-3)
 READ = ("context", "layers", "sigma")
 SCOPE = (*READ, "lora", "rank", "init")
 METHODS: dict[str, Method] = {
@@ -166,6 +166,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--lr-condition", type=float, default=1e-2)
     add("--lora", choices=get_args(Preset), default="up-all")
     add("--rank", type=int, default=16)
+    add("--lora-ratio", type=float, default=10.0, help="of the rates of LoRA's B and A (LoRA+)")
     add("--context", choices=["conditions", "null"], default="null")
     add("--layers", choices=["mean", "finest", "finest-first"], default="finest-first")
     add("--sigma", type=float, default=1.0, help="of the targets, in cells of 1/8 of the crop")
@@ -214,7 +215,10 @@ def contenders(a: argparse.Namespace, train: Crops, prior: Prior) -> list[Conten
         def make(seed: int, method: Method = method) -> Learner:
             return method.make(options, seed)
 
-        found.append(Contender(name, make, train, rates[:2] if a.quick else rates, facts))
+        ratio = a.lora_ratio if "lora" in method.uses else 1.0
+        found.append(
+            Contender(name, make, train, rates[:2] if a.quick else rates, facts, lora_ratio=ratio)
+        )
     return found
 
 
@@ -265,8 +269,9 @@ def main(argv: list[str] | None = None) -> None:
             "chosen by AP on val": "rate and number of steps with the first seed, weights along the way",
             "prior": f"{a.prior}@{prior.digest()}",
             "prior has seen": SEEN if a.prior == "tiny" else "not known",
-            "LoRA": f"{a.lora}, rank {a.rank}; context: {a.context}; layers: {a.layers}; sigma: {a.sigma:g} "
-            f"cells; conditions start: {a.init}",
+            "LoRA": f"{a.lora}, rank {a.rank}, B at {a.lora_ratio:g} times the rate of A",
+            "model": f"context: {a.context}; layers: {a.layers}; sigma: {a.sigma:g} cells; "
+            f"conditions start: {a.init}",
         },
     )
     lines = [
