@@ -226,16 +226,17 @@ def verdict(results: dict[str, list[dict]]) -> list[str]:
     """GenLoc against each rival: difference of means, and whether the ranges over seeds overlap."""
     if "genloc" not in results:
         return []
-    middle, least, _ = spread(results["genloc"])
+    middle, *ours = spread(results["genloc"])
     lines = []
     for name, cells in results.items():
         if name == "genloc":
             continue
-        other, _, most = spread(cells)
-        apart = "the ranges over seeds do not overlap" if least > most else "the ranges overlap"
+        other, *theirs = spread(cells)
+        apart = ours[0] > theirs[1] or theirs[0] > ours[1]
+        said = f"the ranges over seeds {'do not ' if apart else ''}overlap"
         if len(cells) < 2:
-            apart = "one seed"
-        lines.append(f"genloc over {name}: {middle - other:+.1f} AP; {apart}")
+            said = "one seed"
+        lines.append(f"genloc over {name}: {middle - other:+.1f} AP; {said}")
     return lines
 
 

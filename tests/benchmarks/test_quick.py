@@ -125,3 +125,18 @@ def test_asking_by_an_example_runs_and_finished_cells_are_skipped(
     assert "step" not in capsys.readouterr().out.split("# Asking")[0]
     with pytest.raises(FileNotFoundError, match="--bodies all"):
         example.main(["--categories", str(tmp_path)])
+
+
+def test_a_verdict_says_who_is_apart_whoever_leads() -> None:
+    def cells(*aps: float) -> list[dict]:
+        return [{"test": {"AP": ap}} for ap in aps]
+
+    ours = cells(0.18, 0.17)
+    rivals = {"behind": cells(0.01, 0.02), "ahead": cells(0.3, 0.25), "near": cells(0.175, 0.1)}
+    said = prior_worth.verdict({"genloc": ours, **rivals, "once": cells(0.1)})
+    assert said == [
+        "genloc over behind: +16.0 AP; the ranges over seeds do not overlap",
+        "genloc over ahead: -10.0 AP; the ranges over seeds do not overlap",
+        "genloc over near: +3.8 AP; the ranges over seeds overlap",
+        "genloc over once: +7.5 AP; one seed",
+    ]
