@@ -20,6 +20,7 @@ SURE = 0.5  # keypoints with less than this part of the median score do not shap
 CLOSER = (
     4.0  # a box is at least this part of the one looked in: cells there are too coarse to say more
 )
+SHRUNK = 0.25  # a box below this part of the first one has closed in on something else: lost, too
 LOST = 0.4  # below this part of its usual score an animal counts as lost
 
 Box = tuple[float, float, float, float]
@@ -31,11 +32,13 @@ class Track:
 
     Args:
         box: where to look next. score: its usual instance score. category_id: its species.
+        side: longer side of the first box that it got.
     """
 
     box: Box
     score: float
     category_id: int
+    side: float
 
 
 class Tracker:
@@ -73,10 +76,11 @@ class Tracker:
                 return
             usual = score if track is None else 0.9 * track.score + 0.1 * score
             box = self._next(found, i, size, first=track is None)
-            if box is None:
+            side = 0.0 if box is None else max(box[2:]) if track is None else track.side
+            if box is None or max(box[2:]) < SHRUNK * side:
                 self.tracks = []
                 return
-            tracks.append(Track(box, usual, categories[i]))
+            tracks.append(Track(box, usual, categories[i], side))
         self.tracks = tracks
 
     def state(self) -> list[dict[str, Any]]:
@@ -85,7 +89,7 @@ class Tracker:
 
     def restore(self, state: list[dict[str, Any]]) -> None:
         """Go on from a `state`."""
-        self.tracks = [Track(tuple(t["box"]), t["score"], t["category_id"]) for t in state]
+        self.tracks = [Track(**{**track, "box": tuple(track["box"])}) for track in state]
 
     def _next(self, found: Keypoints, i: int, size: tuple[int, int], *, first: bool) -> Box | None:
         """The box around the sure keypoints, its side moving slowly; None where it left the picture."""
