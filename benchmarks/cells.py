@@ -54,8 +54,7 @@ class Contender:
         train: what it is trained on.
         rates: those tried; for LoRA or, without LoRA, for all weights but the conditions.
         facts: all that its results depend on besides `Recipe`, rate, steps and seed, in plain values.
-        lr_condition: instead of the recipe's.
-        lora_ratio: of the rates of LoRA's two factors (LoRA+).
+        lr_condition: instead of the recipe's. lora_ratio: of the rates of LoRA's factors (LoRA+).
     """
 
     name: str
@@ -171,14 +170,13 @@ class Benchmark:
         if learner.condition is not None:
             parts["condition"] = learner.condition
         parts.to(recipe.device).train()
+        fixed = contender.lr_condition
         groups = parameter_groups(
             learner.model,
             learner.condition,
             lr=rate,
             lr_lora=rate,
-            lr_condition=recipe.lr_condition
-            if contender.lr_condition is None
-            else contender.lr_condition,
+            lr_condition=recipe.lr_condition if fixed is None else fixed,
             lora_ratio=contender.lora_ratio,
         )
         optimiser = adam(groups, 0.0)

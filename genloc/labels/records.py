@@ -115,7 +115,8 @@ def read_records(content: dict[str, Any], findings: Findings) -> Records:
 
 
 def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    # COCO's tools keep ids in 64 bits.
+    return isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**63
 
 
 def _images(listed: Any, findings: Findings) -> dict[int, dict[str, Any]]:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -96,6 +96,7 @@ def said_by_us(error: BaseException) -> bool:
 
 
 @given(changes=st.lists(places(), min_size=1, max_size=3))
+@example(changes=[(["annotations", 0, "id"], 10**20)])
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_json_is_read_or_refused_in_a_sentence(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[list[Any], Any]]
