@@ -75,7 +75,8 @@ class Tracker:
                 self.tracks = []  # one is lost: all are looked for again
                 return
             usual = score if track is None else 0.9 * track.score + 0.1 * score
-            box = self._next(found, i, size, first=track is None)
+            before = None if track is None else found.boxes[i, 2:].astype(np.float64)
+            box = box_around(found, i, size, before=before)
             side = 0.0 if box is None else max(box[2:]) if track is None else track.side
             if box is None or max(box[2:]) < SHRUNK * side:
                 self.tracks = []
@@ -91,16 +92,11 @@ class Tracker:
         """Go on from a `state`."""
         self.tracks = [Track(**{**track, "box": tuple(track["box"])}) for track in state]
 
-    def _next(self, found: Keypoints, i: int, size: tuple[int, int], *, first: bool) -> Box | None:
-        """The box around the sure keypoints, its side moving slowly; None where it left the picture."""
-        before = None if first else found.boxes[i, 2:].astype(np.float64)
-        return box_around(found, i, size, before=before)
-
 
 def box_around(
     found: Keypoints, i: int, size: tuple[int, int], *, before: np.ndarray | None = None
 ) -> Box | None:
-    """The box around the sure keypoints of an instance; None where none is in the picture.
+    """The box around the sure keypoints of an instance; None where it left the picture.
 
     Args:
         found: keypoints. i: which instance. size: width and height of the picture.

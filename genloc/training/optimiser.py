@@ -32,17 +32,17 @@ def parameter_groups(
     """
     if not lora_ratio > 0:
         raise ValueError(f"lora_ratio is {lora_ratio}; expected a positive number, 1 for one rate")
-    lora: dict[str, nn.Parameter] = {}
+    lora: list[tuple[str, nn.Parameter]] = []
     others: list[nn.Parameter] = []
     for name, parameter in model.named_parameters():
         if parameter.requires_grad and ".lora_" in name:
-            lora[f"model.{name}"] = parameter
+            lora.append((name, parameter))
         elif parameter.requires_grad:
             others.append(parameter)
     conditions: list[nn.Parameter] = []
     for name, parameter in () if condition is None else condition.named_parameters():
         if parameter.requires_grad and ".lora_" in name:  # a text encoder's learns at LoRA's rate
-            lora[f"condition.{name}"] = parameter
+            lora.append((name, parameter))
         elif parameter.requires_grad:
             conditions.append(parameter)
     groups = [
@@ -59,12 +59,12 @@ def parameter_groups(
     return groups
 
 
-def _lora_groups(lora: dict[str, nn.Parameter], lr: float, ratio: float) -> list[dict]:
+def _lora_groups(lora: list[tuple[str, nn.Parameter]], lr: float, ratio: float) -> list[dict]:
     """One group, or A and B apart where their rates differ."""
     if ratio == 1:
-        return [{"name": "lora", "params": list(lora.values()), "lr": lr}]
-    b = [parameter for name, parameter in lora.items() if ".lora_B." in name]
-    a = [parameter for name, parameter in lora.items() if ".lora_B." not in name]
+        return [{"name": "lora", "params": [parameter for _, parameter in lora], "lr": lr}]
+    b = [parameter for name, parameter in lora if ".lora_B." in name]
+    a = [parameter for name, parameter in lora if ".lora_B." not in name]
     return [
         {"name": "lora A", "params": a, "lr": lr},
         {"name": "lora B", "params": b, "lr": lr * ratio},
