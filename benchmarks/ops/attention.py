@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import datetime
+import math
 import random
 import statistics
 import sys
@@ -119,16 +120,17 @@ def gradients(form: Form, c: Tensor, z: Tensor, t: Tensor) -> tuple[Tensor, ...]
     return (value, *torch.autograd.grad(value, (c, z), upstream))
 
 
-def is_wrong(form: Form, shape: Shape, op: str, device: str, dtype: torch.dtype) -> str | None:
-    """What is wrong with a form on one crop of a shape, or None."""
+def is_wrong(
+    form: Form, shape: Shape, op: str, device: str, dtype: torch.dtype, backward: bool = True
+) -> str | None:
+    """What is wrong with a form on one crop of a shape, or None; without `backward`, with its value alone."""
     small = Shape(1, shape.side, shape.depth, shape.keypoints)
     c, z, t = small.inputs(device, dtype)
     exact = (c.detach().double().requires_grad_(), z.detach().double().requires_grad_(), t.double())
     truth = gradients(forms(op, ["eager"])["eager"], *exact)
     allowed = 1e-4 if dtype == torch.float32 else 2e-2  # SDPA rounds its value and its result
-    for name, mine, true in zip(
-        ("value", "condition", "latent"), gradients(form, c, z, t), truth, strict=True
-    ):
+    found = gradients(form, c, z, t) if backward else (form(c.detach(), z.detach(), t),)
+    for name, mine, true in zip(("value", "condition", "latent"), found, truth, strict=False):
         error = ((mine.double() - true).norm() / true.norm()).item()
         if not error <= allowed:
             return f"wrong: {name} is off by {error:.1e}"
@@ -142,7 +144,18 @@ class Cell:
     forward: float = float("nan")  # seconds
     both: float = float("nan")
     memory: float = float("nan")  # bytes, forward and backward
-    note: str = ""  # why there is nothing
+    note: str = ""  # why there is nothing, or no backward
+
+
+def checked(
+    form: Form, shape: Shape, op: str, device: str, dtype: torch.dtype, backward: bool = True
+) -> str | None:
+    """`is_wrong`, with a refusal in words."""
+    try:
+        return is_wrong(form, shape, op, device, dtype, backward)
+    except Exception as error:
+        words = str(error).strip().split(". ")[0].splitlines()
+        return f"refused: {words[0] if words else type(error).__name__}"
 
 
 def measure(
@@ -152,16 +165,18 @@ def measure(
     another form leaves in the cache hit them alike."""
     cells: dict[str, Cell] = {}
     running: dict[str, Form] = {}
+    forward_only: dict[str, Form] = {}
     for name, form in forms(op, names).items():
-        try:
-            wrong = is_wrong(form, shape, op, device, dtype)
-        except Exception as error:
-            words = str(error).strip().split(". ")[0].splitlines()
-            wrong = f"refused: {words[0] if words else type(error).__name__}"
-        if wrong:
-            cells[name] = Cell(note=wrong)
-        else:
+        note = checked(form, shape, op, device, dtype)
+        if note is None:
             running[name] = form
+            continue
+        cells[name] = Cell(note=note)
+        if (
+            note.startswith("refused")
+            and checked(form, shape, op, device, dtype, backward=False) is None
+        ):
+            forward_only[name] = form
     c, z, t = shape.inputs(device, dtype)
     times: dict[str, tuple[list[float], list[float]]] = {name: ([], []) for name in running}
     for name, form in running.items():
@@ -178,6 +193,10 @@ def measure(
             with torch.no_grad():
                 times[name][0].append(seconds(partial(form, c, z, t), device))
             times[name][1].append(seconds(partial(gradients, form, c, z, t), device))
+    for name, form in forward_only.items():
+        alone = partial(form, c.detach(), z.detach(), t)
+        alone()
+        cells[name].forward = statistics.median(seconds(alone, device) for _ in range(repeats))
     for name, (forward, both) in times.items():
         cells[name].forward = statistics.median(forward)
         cells[name].both = statistics.median(both)
@@ -191,13 +210,17 @@ def rows_of(
     lines = []
     for name, cell in cells.items():
         where = f"| {shape.side}x{shape.side}, D {shape.depth} | {shape.batch} | {shape.keypoints}"
-        if cell.note:
-            lines.append(f"{where} | {name} | {cell.note} | | | | |")
-            continue
         shares = [
             shape.floor(op, element, backward) / bandwidth / taken
             for backward, taken in ((False, cell.forward), (True, cell.both))
         ]
+        if cell.note:
+            known = math.isfinite(cell.forward)
+            forward, share = (
+                (f"{cell.forward * 1e3:.3f}", f"{shares[0]:.0%}") if known else ("", "")
+            )
+            lines.append(f"{where} | {name} | {forward} | {cell.note} | | {share} | |")
+            continue
         lines.append(
             f"{where} | {name} | {cell.forward * 1e3:.3f} | {cell.both * 1e3:.3f} "
             f"| {cell.memory / MIB:.1f} | {shares[0]:.0%} | {shares[1]:.0%} |"
