@@ -4,13 +4,14 @@
 last axis. A batched matmul over ``(B, N)`` at once has to copy the latent first, and its logits
 fall out of the cache before they are normalised. One crop at a time, a strided view goes straight
 into ``bmm`` and the logits stay in the cache: at Stable Diffusion's shapes that alone is worth a
-factor of two on a CPU. Tiny shapes go several crops at a time, where the loop itself would cost
-more.
+factor of two on a CPU. With many keypoints the logits of one crop outgrow the cache again, and its
+heads are taken a few at a time. Tiny shapes go several crops at a time, where the loop itself would
+cost more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -18,6 +19,7 @@ from torch import Tensor
 from genloc.ops.precision import accumulation_dtype
 
 _CHUNK_VALUES = 2**18  # values of the latent per chunk: 1 MiB in float32, about one core's L2 cache
+_CHUNK_LOGITS = 2**20  # logits per chunk: 4 MiB; smaller chunks gave nothing
 _FEW_LOGITS, _TINY_CROP = 2**17, 2**14
 
 
@@ -32,6 +34,22 @@ def crops_per_chunk(latent: Tensor) -> int:
     if latent.device.type != "cpu":
         return max(1, batch)
     return max(1, _CHUNK_VALUES // (tokens * width))
+
+
+def heads_per_chunk(condition: Tensor, latent: Tensor, heads: int) -> int:
+    """Heads of one crop to take at a time: as many as keep the logits in the cache."""
+    if latent.device.type != "cpu":
+        return heads
+    return min(heads, max(1, _CHUNK_LOGITS // max(1, condition.shape[1] * latent.shape[1])))
+
+
+def chunks(condition: Tensor, latent: Tensor, heads: int) -> Iterator[tuple[slice, slice]]:
+    """Crops and heads to take at a time, every pair once; the heads of a crop follow one another."""
+    batch, crops = latent.shape[0], crops_per_chunk(latent)
+    group = heads if crops > 1 else heads_per_chunk(condition, latent, heads)
+    for i in range(0, batch, crops):
+        for n in range(0, heads, group):
+            yield slice(i, min(batch, i + crops)), slice(n, min(heads, n + group))
 
 
 def few_calls_win(condition: Tensor, latent: Tensor, heads: int, alone: int) -> bool:
@@ -52,16 +70,14 @@ def logits_into(out: Tensor, condition: Tensor, latent: Tensor) -> None:
     """Write the logits of one chunk.
 
     Args:
-        out: ``[b, N, K, T]``, overwritten.
-        condition: ``[b or 1, K, N*D]`` of out's dtype, already scaled.
-        latent: ``[b, T, N*D]`` of out's dtype.
+        out: ``[b, n, K, T]``, overwritten.
+        condition: ``[b or 1, K, n, D]`` of out's dtype, already scaled.
+        latent: ``[b, T, n, D]`` of out's dtype.
     """
-    heads = out.shape[1]
-    c, z = split_heads(condition, heads), split_heads(latent, heads)
     if out.shape[0] == 1:
-        torch.bmm(c[0].transpose(0, 1), z[0].permute(1, 2, 0), out=out[0])
+        torch.bmm(condition[0].transpose(0, 1), latent[0].permute(1, 2, 0), out=out[0])
     else:
-        torch.matmul(c.transpose(1, 2), z.permute(0, 2, 3, 1), out=out)
+        torch.matmul(condition.transpose(1, 2), latent.permute(0, 2, 3, 1), out=out)
 
 
 def logits_backward(
@@ -75,29 +91,67 @@ def logits_backward(
     """Carry a chunk's gradient in the logits back to both inputs.
 
     Args:
-        grad: ``[b, N, K, T]``, gradient in ``condition . latent`` (the scale already in it).
-        condition: ``[b or 1, K, N*D]``, unscaled, of grad's dtype.
-        latent: ``[b, T, N*D]`` of grad's dtype.
-        grad_condition: ``[b or 1, K, N*D]``, added to, or None if not wanted.
-        grad_latent: ``[b, N*D, T]``, tokens last as the product leaves them (turning them around
+        grad: ``[b, n, K, T]``, gradient in ``condition . latent`` (the scale already in it).
+        condition: ``[b or 1, K, n, D]``, unscaled, of grad's dtype.
+        latent: ``[b, T, n, D]`` of grad's dtype.
+        grad_condition: ``[b or 1, K, n, D]``, added to, or None if not wanted.
+        grad_latent: ``[b, n, D, T]``, tokens last as the product leaves them (turning them around
             costs a third of the product; a linear layer behind takes either), overwritten, or None
             if not wanted.
     """
-    heads = grad.shape[1]
-    c, z = split_heads(condition, heads), split_heads(latent, heads)
-    dz = None if grad_latent is None else grad_latent.unflatten(1, (heads, -1))  # [b, N, D, T]
     if grad.shape[0] == 1:
-        if dz is not None:
-            _product(torch.bmm, c[0].permute(1, 2, 0), grad[0], dz[0])
+        if grad_latent is not None:
+            _product(torch.bmm, condition[0].permute(1, 2, 0), grad[0], grad_latent[0])
         if grad_condition is not None:
-            dc = torch.bmm(grad[0], z[0].transpose(0, 1)).transpose(0, 1)
-            split_heads(grad_condition[0], heads).add_(dc)
+            grad_condition[0].add_(torch.bmm(grad[0], latent[0].transpose(0, 1)).transpose(0, 1))
         return
-    if dz is not None:
-        _product(torch.matmul, c.permute(0, 2, 3, 1), grad, dz)
+    if grad_latent is not None:
+        _product(torch.matmul, condition.permute(0, 2, 3, 1), grad, grad_latent)
     if grad_condition is not None:
-        dc = torch.matmul(grad, z.transpose(1, 2)).transpose(1, 2)
-        split_heads(grad_condition, heads).add_(dc.sum_to_size(c.shape))
+        dc = torch.matmul(grad, latent.transpose(1, 2)).transpose(1, 2)
+        grad_condition.add_(dc.sum_to_size(grad_condition.shape))
+
+
+class Gradients:
+    """Of condition and latent, filled in chunk by chunk from the gradient in the logits.
+
+    Args:
+        condition, latent, heads: the call's.
+        dtype: of the logits.
+        wanted: whether the gradient of condition and of latent are asked for.
+    """
+
+    def __init__(
+        self,
+        condition: Tensor,
+        latent: Tensor,
+        heads: int,
+        dtype: torch.dtype,
+        wanted: tuple[bool, bool],
+    ) -> None:
+        batch, tokens, width = latent.shape
+        self._dtypes = condition.dtype, dtype
+        self._c, self._z = split_heads(condition.to(dtype), heads), split_heads(latent, heads)
+        self._dc = torch.zeros_like(self._c) if wanted[0] else None
+        depth = width // heads
+        self._dz = latent.new_empty(batch, heads, depth, tokens) if wanted[1] else None
+
+    def add(self, grad: Tensor, crops: slice, heads: slice) -> None:
+        """A chunk's: ``grad`` as for `logits_backward`."""
+        own = slice(None) if self._c.shape[0] == 1 else crops  # of a shared condition
+        logits_backward(
+            grad,
+            self._c[own, :, heads],
+            self._z[crops, :, heads].to(self._dtypes[1]),
+            grad_condition=None if self._dc is None else self._dc[own, :, heads],
+            grad_latent=None if self._dz is None else self._dz[crops, heads],
+        )
+
+    def result(self) -> tuple[Tensor | None, Tensor | None]:
+        """``[B or 1, K, N*D]`` and ``[B, T, N*D]`` in the dtypes of the inputs."""
+        dc = None if self._dc is None else self._dc.flatten(2).to(self._dtypes[0])
+        dz = None if self._dz is None else self._dz.flatten(1, 2).transpose(1, 2)
+        return dc, dz
 
 
 def _product(multiply: Callable[..., Tensor], a: Tensor, b: Tensor, out: Tensor) -> None:

@@ -11,7 +11,7 @@ pytest.importorskip("hypothesis", reason="hypothesis is not installed")
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genloc.ops import correlation_map, heatmap_log_expectation
+from genloc.ops import correlation_map, heatmap_log_expectation, products
 from genloc.ops.correlation_map import fallback as map_fallback
 from genloc.ops.correlation_map.reference import correlation_map_reference
 from genloc.ops.heatmap_log_expectation import fallback as expectation_fallback
@@ -29,6 +29,7 @@ from tests.ops.cases import assert_close, attention_inputs
     shared=st.booleans(),
     magnitude=st.sampled_from([1e-4, 1.0, 5.0]),
     chunk=st.integers(1, 6),
+    several=st.integers(1, 5),
     few_calls=st.booleans(),
     seed=st.integers(0, 99),
 )
@@ -41,6 +42,7 @@ def test_ops_equal_their_references(
     shared: bool,
     magnitude: float,
     chunk: int,
+    several: int,
     few_calls: bool,
     seed: int,
 ) -> None:
@@ -58,9 +60,9 @@ def test_ops_equal_their_references(
     scale = depth**-0.5
     with (
         patch.object(expectation_fallback, "few_calls_win", lambda *_, alone: few_calls),
-        patch.object(expectation_fallback, "crops_per_chunk", lambda latent: chunk),
+        patch.object(products, "crops_per_chunk", lambda latent: chunk),
+        patch.object(products, "heads_per_chunk", lambda c, z, heads: min(heads, several)),
         patch.object(map_fallback, "few_calls_win", lambda *_, alone: few_calls),
-        patch.object(map_fallback, "crops_per_chunk", lambda latent: chunk),
     ):
         maps = correlation_map(c, z, heads=heads)
         values = heatmap_log_expectation(c, z, log_target, heads=heads)

@@ -16,11 +16,12 @@ from torch.autograd.function import once_differentiable
 
 from genloc.ops.precision import accumulation_dtype, without_autocast
 from genloc.ops.products import (
-    crops_per_chunk,
+    Gradients,
+    chunks,
     few_calls_win,
-    logits_backward,
     logits_into,
     logits_of,
+    split_heads,
 )
 
 _FEW_LOGITS_ALONE = 2**20
@@ -31,20 +32,32 @@ def _forward(
 ) -> tuple[Tensor, Tensor | None]:
     """The map ``[B, K, T]`` and, if ``keep``, the probabilities per head ``[B, N, K, T]``."""
     batch, tokens, _ = latent.shape
-    keypoints, step = condition.shape[1], crops_per_chunk(latent)
+    keypoints, shared = condition.shape[1], condition.shape[0] == 1
     dtype = accumulation_dtype(latent.dtype)
     out = torch.empty(batch, keypoints, tokens, dtype=dtype, device=latent.device)
-    rows = batch if keep else min(step, batch)
-    store = torch.empty(rows, heads, keypoints, tokens, dtype=dtype, device=latent.device)
-    shared = condition.shape[0] == 1
-    scaled = condition.to(dtype) * scale
-    for i in range(0, batch, step):
-        j = min(batch, i + step)
-        p = store[i:j] if keep else store[: j - i]
-        logits_into(p, scaled if shared else scaled[i:j], latent[i:j].to(dtype))
+    store = out.new_empty(batch, heads, keypoints, tokens) if keep else None
+    space: Tensor | None = None  # of the first chunk, which is the largest, and used again
+    c, z = split_heads(condition.to(dtype) * scale, heads), split_heads(latent, heads)
+    for crops, several in chunks(condition, latent, heads):
+        if store is not None:
+            p = store[crops, several]
+        else:
+            b, n = len(range(batch)[crops]), len(range(heads)[several])
+            space = out.new_empty(b, n, keypoints, tokens) if space is None else space
+            p = space[:b, :n]
+        logits_into(
+            p, c[slice(None) if shared else crops, :, several], z[crops, :, several].to(dtype)
+        )
         torch.softmax(p, -1, out=p)
-        torch.mean(p, 1, out=out[i:j])
-    return out, store if keep else None
+        if p.shape[1] == heads:
+            torch.mean(p, 1, out=out[crops])
+        elif several.start == 0:
+            torch.sum(p, 1, out=out[crops])
+        else:
+            out[crops] += p.sum(1)
+        if several.stop == heads and p.shape[1] < heads:
+            out[crops] /= heads
+    return out, store
 
 
 class _CorrelationMap(torch.autograd.Function):
@@ -59,29 +72,17 @@ class _CorrelationMap(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad_out: Tensor) -> tuple[Tensor | None, Tensor | None, None, None]:
         condition, latent, p = ctx.saved_tensors
-        batch, heads, shared = latent.shape[0], p.shape[1], condition.shape[0] == 1
-        c, step = condition.to(p.dtype), crops_per_chunk(latent)
-        dc = torch.zeros_like(c) if ctx.needs_input_grad[0] else None
-        dz = latent.new_empty(batch, latent.shape[2], latent.shape[1])  # tokens last
+        heads = p.shape[1]
+        wanted = ctx.needs_input_grad[0], ctx.needs_input_grad[1]
+        gradients = Gradients(condition, latent, heads, p.dtype, wanted)
         g = (grad_out * (ctx.scale / heads))[:, None]
         with without_autocast(latent.device):
-            for i in range(0, batch, step):
-                j = min(batch, i + step)
-                d = p[i:j] * g[i:j]
-                d.addcmul_(p[i:j], d.sum(-1, keepdim=True), value=-1)
-                logits_backward(
-                    d,
-                    c if shared else c[i:j],
-                    latent[i:j].to(p.dtype),
-                    grad_condition=dc if dc is None or shared else dc[i:j],
-                    grad_latent=dz[i:j] if ctx.needs_input_grad[1] else None,
-                )
-        return (
-            None if dc is None else dc.to(condition.dtype),
-            dz.transpose(1, 2) if ctx.needs_input_grad[1] else None,
-            None,
-            None,
-        )
+            for crops, several in chunks(condition, latent, heads):
+                part = p[crops, several]
+                d = part * g[crops]
+                d.addcmul_(part, d.sum(-1, keepdim=True), value=-1)
+                gradients.add(d, crops, several)
+        return (*gradients.result(), None, None)
 
 
 def correlation_map_fallback(

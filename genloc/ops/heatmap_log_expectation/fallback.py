@@ -3,7 +3,8 @@
 Chosen by timing on a CPU against the reference, a batched ``autograd.Function``, one that
 recomputes the logits in the backward pass, and ``scaled_dot_product_attention``:
 
-* crop by crop (see :mod:`genloc.ops.products`), so that the logits stay in the cache;
+* crop by crop, and of large crops a few heads at a time (see :mod:`genloc.ops.products`), so that
+  the logits stay in the cache;
 * torch's softmax is one fused pass over a row, its logsumexp five; the log of the normaliser is
   read off the softmax at its largest entry, ``logsumexp(l) = max(l) - log(max(softmax(l)))``;
 * the gradient in the logits, up to a factor per row, is left where the logits were. That keeps one
@@ -23,11 +24,12 @@ from torch.autograd.function import once_differentiable
 
 from genloc.ops.precision import accumulation_dtype, without_autocast
 from genloc.ops.products import (
-    crops_per_chunk,
+    Gradients,
+    chunks,
     few_calls_win,
-    logits_backward,
     logits_into,
     logits_of,
+    split_heads,
 )
 
 _FEW_LOGITS_ALONE = 2**18
@@ -48,30 +50,36 @@ def _forward(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Log-expectation ``[B, K]``, shares of the heads ``[B, N, K]`` and, if ``keep``, ``Q - C``."""
     batch, tokens, _ = latent.shape
-    keypoints, step = condition.shape[1], crops_per_chunk(latent)
+    keypoints, shared = condition.shape[1], condition.shape[0] == 1
     dtype, device = accumulation_dtype(latent.dtype), latent.device
     per_head = torch.empty(batch, heads, keypoints, 1, dtype=dtype, device=device)
-    rows = batch if keep else min(step, batch)
-    store = torch.empty(rows, heads, keypoints, tokens, dtype=dtype, device=device)
-    shared = condition.shape[0] == 1
-    scaled, target = condition.to(dtype) * scale, log_target.to(dtype)[:, None]
-    for i in range(0, batch, step):
-        j = min(batch, i + step)
-        x = store[i:j] if keep else store[: j - i]
-        logits_into(x, scaled if shared else scaled[i:j], latent[i:j].to(dtype))
+    store = per_head.new_empty(batch, heads, keypoints, tokens) if keep else None
+    space: Tensor | None = None  # of the first chunk, which is the largest, and used again
+    c, z = split_heads(condition.to(dtype) * scale, heads), split_heads(latent, heads)
+    target = log_target.to(dtype)[:, None]
+    for crops, several in chunks(condition, latent, heads):
+        part = per_head[crops, several]
+        if store is not None:
+            x = store[crops, several]
+        else:
+            space = per_head.new_empty(*part.shape[:3], tokens) if space is None else space
+            x = space[: part.shape[0], : part.shape[1]]
+        logits_into(
+            x, c[slice(None) if shared else crops, :, several], z[crops, :, several].to(dtype)
+        )
         top = x.amax(-1, keepdim=True)
-        c = x.softmax(-1)
-        x.add_(target[i:j])
+        p = x.softmax(-1)
+        x.add_(target[crops])
         top_target = x.amax(-1, keepdim=True)
         torch.softmax(x, -1, out=x)
         # A row without any target gives NaN in the softmax; its result is the log of nothing.
-        ratio = (c.amax(-1, keepdim=True) / x.amax(-1, keepdim=True)).log_()
-        per_head[i:j] = torch.where(top_target == -torch.inf, -torch.inf, top_target - top + ratio)
+        ratio = (p.amax(-1, keepdim=True) / x.amax(-1, keepdim=True)).log_()
+        part.copy_(torch.where(top_target == -torch.inf, -torch.inf, top_target - top + ratio))
         if keep:
-            x.sub_(c)
+            x.sub_(p)
     merged = per_head.logsumexp(1, keepdim=True)
     share = (per_head - merged).exp_()
-    return merged.flatten(1) - math.log(heads), share, store if keep else None
+    return merged.flatten(1) - math.log(heads), share, store
 
 
 class _HeatmapLogExpectation(torch.autograd.Function):
@@ -90,29 +98,15 @@ class _HeatmapLogExpectation(torch.autograd.Function):
         ctx: Any, grad_out: Tensor
     ) -> tuple[Tensor | None, Tensor | None, None, None, None]:
         condition, latent, share, difference = ctx.saved_tensors
-        batch, dtype = latent.shape[0], difference.dtype
-        shared, step = condition.shape[0] == 1, crops_per_chunk(latent)
-        c = condition.to(dtype)
-        dc = torch.zeros_like(c) if ctx.needs_input_grad[0] else None
-        dz = latent.new_empty(batch, latent.shape[2], latent.shape[1])  # tokens last
+        heads = difference.shape[1]
+        wanted = ctx.needs_input_grad[0], ctx.needs_input_grad[1]
+        gradients = Gradients(condition, latent, heads, difference.dtype, wanted)
         factor = share * (grad_out * ctx.scale)[:, None, :, None]
         with without_autocast(latent.device):
-            for i in range(0, batch, step):
-                j = min(batch, i + step)
-                logits_backward(
-                    difference[i:j] * factor[i:j],
-                    c if shared else c[i:j],
-                    latent[i:j].to(dtype),
-                    grad_condition=dc if dc is None or shared else dc[i:j],
-                    grad_latent=dz[i:j] if ctx.needs_input_grad[1] else None,
-                )
-        return (
-            None if dc is None else dc.to(condition.dtype),
-            dz.transpose(1, 2) if ctx.needs_input_grad[1] else None,
-            None,
-            None,
-            None,
-        )
+            for crops, several in chunks(condition, latent, heads):
+                part = difference[crops, several] * factor[crops, several]
+                gradients.add(part, crops, several)
+        return (*gradients.result(), None, None, None)
 
 
 def heatmap_log_expectation_fallback(
