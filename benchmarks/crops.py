@@ -63,7 +63,8 @@ class Crops:
         facts = {
             "annotations": source.checksum,
             "instances": [instance.annotation_id for instance in source.instances],
-            "images": str(source.images),
+            # Wherever they lie: pictures drawn anew under the same annotations hardly keep their sizes.
+            "bytes": [instance.file.stat().st_size for instance in source.instances],
             "size": size,
             "padding": padding,
             "views": views,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import example, prior_worth, zoo_difficulty
+from benchmarks import example, long_video, prior_worth, zoo_difficulty
 from benchmarks.cells import order
 from benchmarks.crops import Crops, to_image, zoo_set
 from genloc.data.batch import KeypointDataset
@@ -140,3 +140,14 @@ def test_a_verdict_says_who_is_apart_whoever_leads() -> None:
         "genloc over near: +3.8 AP; the ranges over seeds overlap",
         "genloc over once: +7.5 AP; one seed",
     ]
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="memory is read from /proc")
+def test_memory_is_watched_along_a_video(tmp_path: Path) -> None:
+    long_video.main(["--minutes", "0.1", "--crop-size", "64", "--out", str(tmp_path)])
+    (written,) = tmp_path.glob("long_video_*.json")
+    content = json.loads(written.read_text())
+    shares = [share for share, _ in content["share and bytes"]]
+    assert content["frames"] == 150 and shares == sorted(shares)
+    assert all(used > 2**20 for _, used in content["share and bytes"])
+    assert {"keypoints.csv", "results.json", "clip_labelled.mp4"} <= content["files"].keys()
