@@ -127,7 +127,8 @@ class KeypointDataset(Dataset[KeypointBatch]):
             labels = labels[list(skeleton.flip_index)]
         points = crop.points(labels[:, :2])
         inside = ((points >= -0.5) & (points <= self.crop_size - 0.5)).all(axis=1)
-        labelled = labels[:, 2] > 0
+        # A mirrored picture would show a keypoint that is held out, by the labels of its partner.
+        labelled = (labels[:, 2] > 0) & self.source.counted
         return KeypointBatch(
             image=torch.from_numpy(normalised(pixels)),
             points=torch.from_numpy(np.where(labelled[:, None], points, 0).astype(np.float32)),

@@ -85,6 +85,7 @@ class CocoKeypoints:
         box_scores: annotation_id -> score of its box, where boxes are a detector's
             (`genloc.data.detections`); else None.
         has_areas: some instance has an area of its own; else all are those of their boxes.
+        counted: bool [K], the keypoints that may have labels.
 
     Raises:
         FileNotFoundError: the file, the folder or (`missing_images="error"`) a picture is absent.
@@ -117,6 +118,7 @@ class CocoKeypoints:
         self._seen: Counter[str] = Counter()
 
         self._called = keypoints
+        self.counted = np.array([keypoints is None or k in keypoints for k in skeleton.keypoints])
         if keypoints is not None:
             n, k = len(keypoints), skeleton.num_keypoints
             self.notes.append(f"{n} of the {k} keypoints count: {', '.join(keypoints)}")

@@ -89,6 +89,18 @@ def test_a_mirrored_crop_shows_the_left_eye_where_the_right_eye_was(tmp_path: Pa
     assert torch.allclose(mirrored["points"][seen], expected[seen], atol=1e-4)
 
 
+def test_mirroring_gives_no_labels_to_keypoints_that_do_not_count(tmp_path: Path) -> None:
+    counted = {name: name for name in AP10K.keypoints if name != "right_elbow"}
+    path = write_coco(tmp_path)
+    labels = CocoKeypoints(path, tmp_path / "images", skeleton=AP10K, keypoints=counted)
+    only_flip = Augmentation(flip=1, rotation=0, scale=0, half_body=0, colour=0)
+    mirrored = KeypointDataset(labels, crop_size=SIZE, augmentation=only_flip)
+    held, partner = (AP10K.keypoints.index(f"{side}_elbow") for side in ("right", "left"))
+    for i in range(len(mirrored)):
+        assert not mirrored[i]["visible"][[held, partner]].any()
+        assert mirrored[i]["visible"].any()
+
+
 def test_draws_are_a_function_of_seed_epoch_and_annotation(tmp_path: Path) -> None:
     labels = source(tmp_path)
 
