@@ -128,7 +128,8 @@ class KeypointModule(pl.LightningModule):
             build(skeleton.num_keypoints)
         if callable(ask_for := getattr(self.model, "ask_for", None)):
             ask_for(skeleton)
-        check_parts(self.model, self.condition, self.loss, episodes=self.data.episodes is not None)
+        parts, shown = (self.model, self.condition, self.loss), self.data.episodes is not None
+        check_parts(*parts, episodes=shown, flip_test=self.flip_test)
         if self.condition is not None and callable(build := getattr(self.condition, "build", None)):
             prior = self.model.prior
             generator = torch.Generator().manual_seed(self.seed)

@@ -11,12 +11,20 @@ def reads_support(condition: Any) -> bool:
     return getattr(condition, "reads_support", False)
 
 
-def check_parts(model: Any, condition: Any, loss: Any, *, episodes: bool | None = None) -> None:
+def check_parts(
+    model: Any,
+    condition: Any,
+    loss: Any,
+    *,
+    episodes: bool | None = None,
+    flip_test: bool = False,
+) -> None:
     """Refuse parts that do not go together.
 
     Args:
         model, condition, loss: the parts.
         episodes: whether the data shows supports with each crop; None where that is not known.
+        flip_test: whether evaluation averages with mirrored crops.
 
     Raises:
         ValueError: says what does not fit what, and what to give instead.
@@ -47,6 +55,12 @@ def check_parts(model: Any, condition: Any, loss: Any, *, episodes: bool | None 
         raise ValueError(
             f"model.condition: {type(condition).__name__} compares features, which must not depend on "
             'what is asked for or on noise; set model.model.init_args.context to "null" and noise to false'
+        )
+    held: tuple[str, ...] = getattr(condition, "held_out", None) or ()
+    if flip_test and held:
+        raise ValueError(
+            f"model.flip_test: in a mirrored crop the keypoints held out, {', '.join(held)}, are found "
+            "by their partners, which are trained; set it to false"
         )
     speaks = hasattr(model, "answers")
     if speaks != (loss.needs == "answers"):

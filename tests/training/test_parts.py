@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from genloc.conditions import TextCondition
 from genloc.conditions.learned import LearnedCondition
 from genloc.losses import HEL, HeatmapMSE
 from genloc.models import GenLoc, Prior
@@ -39,3 +40,12 @@ def test_these_go_together(model, condition, loss) -> None:
 def test_these_do_not(model, condition, loss, message) -> None:
     with pytest.raises(ValueError, match=message):
         check_parts(model, condition, loss)
+
+
+def test_a_flip_test_would_show_what_is_held_out() -> None:
+    words = TextCondition(held_out=["right_elbow"])
+    model = GenLoc(Prior("tiny"), context="null")
+    check_parts(model, words, HEL())
+    with pytest.raises(ValueError, match=r"model\.flip_test: .*right_elbow.* set it to false"):
+        check_parts(model, words, HEL(), flip_test=True)
+    check_parts(model, TextCondition(), HEL(), flip_test=True)
