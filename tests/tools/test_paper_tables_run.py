@@ -67,6 +67,7 @@ FEW_ROWS = {
     "4": ("GenLoc",),
     "5": ("GenLoc", "SimplePose"),
     "6": ("GenLoc", "SimplePose"),
+    "words": ("GenLoc, by words",),
     "choices": ("as configured", "layers: mean", "decoding: argmax"),
 }
 

@@ -54,6 +54,7 @@ SHOTS: dict[str, tuple[float, ...]] = {  # AP with 5, 10, 15, 20, 25 shots on AP
     "HRNet": (36.0, 46.3, 51.1, 54.7, 58.8),
 }
 
+PAIR_SCORES = ("AP", "AP50", "AP75", "AR")
 PAIRS: dict[str, tuple[tuple[float, float, float, float], ...]] = {  # AP, AP50, AP75, AR of each pair
     "SimplePose": (
         (41.3, 79.4, 36.4, 49.1), (41.9, 71.8, 40.3, 46.6), (22.0, 52.4, 15.0, 28.4),
@@ -89,11 +90,12 @@ def paper_numbers(
     elif table == "5":
         for row, shots in SHOTS.items():
             found[row] = {c: {"AP": v} for c, v in zip(columns, shots, strict=False)}
-    elif table == "6":
+    elif table in ("6", "words"):
         names = [f"{a} to {b}" for a, b in TABLE_6]
         for row, pairs in PAIRS.items():
             found[row] = {
-                name: dict(zip(scores, values, strict=True))
+                name: dict(zip(PAIR_SCORES, values, strict=True))
                 for name, values in zip(names, pairs, strict=True)
+                if name in columns
             }
     return found
