@@ -27,6 +27,7 @@ from genloc.data.zoo import write_zoo
 from genloc.losses import HEL, HeatmapMSE
 from genloc.models import GenLoc, LoRA, Prior
 from genloc.models.baselines import ConvHead, SimplePose
+from genloc.models.genloc import LAYERS
 from genloc.models.lora import Preset
 from genloc.skeleton import load_skeleton
 
@@ -168,7 +169,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--rank", type=int, default=16)
     add("--lora-ratio", type=float, default=10.0, help="of the rates of LoRA's B and A (LoRA+)")
     add("--context", choices=["conditions", "null"], default="null")
-    add("--layers", choices=["mean", "finest", "finest-first"], default="finest-first")
+    add("--layers", choices=LAYERS, default="finest-first")
     add("--sigma", type=float, default=1.0, help="of the targets, in cells of 1/8 of the crop")
     add("--init", choices=["normal", "text"], default="text", help="the conditions' start")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -35,6 +35,8 @@ from genloc.models.read_out import (
 from genloc.models.walk import front_learns, grids, place, unreached, walk, walk_front
 from genloc.ops import gaussian_log_target
 
+LAYERS = ("mean", "finest", "finest-first")  # choices of layers that are no layer's name
+
 
 class GenLoc(nn.Module):
     """The model of the paper. The constructor is light; `load()` reads the prior and adds LoRA.
@@ -76,7 +78,7 @@ class GenLoc(nn.Module):
             raise ValueError(f"context={context!r}: expected 'conditions' or 'null'")
         if read_out not in READ_OUTS:
             raise ValueError(f"read_out={read_out!r}: expected one of {READ_OUTS}")
-        if layers not in ("mean", "finest", "finest-first"):
+        if layers not in LAYERS:
             place(layers)
         if timestep < 0:
             raise ValueError(f"timestep={timestep}: expected 0 or more")

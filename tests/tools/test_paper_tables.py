@@ -7,13 +7,16 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import get_args
 
 import pytest
 
 from genloc.data.zoo import write_zoo
+from genloc.models import genloc
+from genloc.models.lora import Preset
 from tests.make_prior import write_folder
 from tools.paper_tables import main
-from tools.tables import recipe
+from tools.tables import definitions, recipe
 from tools.tables.budget import Speeds, spoken, whole
 from tools.tables.cell import Options
 from tools.tables.data import QUICK, Splits
@@ -58,6 +61,7 @@ def test_definitions_name_what_there_is() -> None:
         for set_name, columns in table.columns.items():
             assert {c.test for c in columns} - {""} <= SETS[set_name].tests.keys()
             assert set_name in table.steps and table.seeds[set_name]
+    assert definitions.LAYERS == genloc.LAYERS and get_args(Preset) == definitions.PRESETS
     for name in ("1", "5", "6"):
         assert len(TABLES[name].seeds["zoo"]) == 3
 

@@ -15,7 +15,11 @@ from genloc.splits import SHOTS, TABLE_6
 PRIOR = "model.model.init_args.prior.init_args"
 GENLOC = "model.model.init_args"
 PRESETS = ("cross", "up", "full", "up-all", "all")  # of LoRA
-LAYERS = ("mean", "finest", "finest-first")
+LAYERS = (
+    "mean",
+    "finest",
+    "finest-first",
+)  # as `genloc.models.genloc` and `lora` name them, without torch
 
 
 @dataclass(frozen=True)
