@@ -109,6 +109,15 @@ def test_pycocotools_reads_what_is_written(tmp_path: Path) -> None:
     assert score.stats[0] == pytest.approx(1)
 
 
+def test_sleap_io_reads_what_is_written(tmp_path: Path) -> None:
+    sleap_io = pytest.importorskip("sleap_io")
+    write_pictures(tmp_path, ["p.png"])
+    write_coco(one(tmp_path / "p.png", [[10, 20, 2], [40, 30, 2]]), tmp_path / "o.json")
+    (frame,) = sleap_io.load_coco(str(tmp_path / "o.json"))
+    (instance,) = frame.instances
+    np.testing.assert_array_equal(instance.numpy(), [[10, 20], [40, 30]])
+
+
 def test_nothing_half_written_stays(tmp_path: Path) -> None:
     write_pictures(tmp_path, ["p.png"])
     labels = one(tmp_path / "p.png", [[np.nan, 20, 2], [40, 30, 2]])
