@@ -80,6 +80,37 @@ def logits_into(out: Tensor, condition: Tensor, latent: Tensor) -> None:
         torch.matmul(condition.transpose(1, 2), latent.permute(0, 2, 3, 1), out=out)
 
 
+def logits_by_chunk(
+    condition: Tensor, latent: Tensor, heads: int, scale: float, store: Tensor | None
+) -> Iterator[tuple[slice, slice, Tensor]]:
+    """Crops, heads and logits ``[b, n, K, T]`` of every chunk, to be worked on in place.
+
+    Args:
+        condition, latent, heads, scale: the call's.
+        store: ``[B, N, K, T]`` of the dtype that ops compute in, to keep what is left in every chunk;
+            None to use the space of the first chunk, which is the largest, again.
+    """
+    dtype = accumulation_dtype(latent.dtype)
+    batch, tokens, _ = latent.shape
+    c, z = split_heads(condition.to(dtype) * scale, heads), split_heads(latent, heads)
+    space: Tensor | None = None
+    for crops, several in chunks(condition, latent, heads):
+        if store is not None:
+            out = store[crops, several]
+        else:
+            b, n = len(range(batch)[crops]), len(range(heads)[several])
+            if space is None:
+                space = c.new_empty(b, n, condition.shape[1], tokens)
+            out = space[:b, :n]
+        logits_into(out, c[_own(c, crops), :, several], z[crops, :, several].to(dtype))
+        yield crops, several, out
+
+
+def _own(condition: Tensor, crops: slice) -> slice:
+    """The conditions of some crops: all, where they are shared."""
+    return slice(None) if condition.shape[0] == 1 else crops
+
+
 def logits_backward(
     grad: Tensor,
     condition: Tensor,
@@ -138,7 +169,7 @@ class Gradients:
 
     def add(self, grad: Tensor, crops: slice, heads: slice) -> None:
         """A chunk's: ``grad`` as for `logits_backward`."""
-        own = slice(None) if self._c.shape[0] == 1 else crops  # of a shared condition
+        own = _own(self._c, crops)
         logits_backward(
             grad,
             self._c[own, :, heads],

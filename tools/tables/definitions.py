@@ -14,12 +14,9 @@ from genloc.splits import SHOTS, TABLE_6
 
 PRIOR = "model.model.init_args.prior.init_args"
 GENLOC = "model.model.init_args"
-PRESETS = ("cross", "up", "full", "up-all", "all")  # of LoRA
-LAYERS = (
-    "mean",
-    "finest",
-    "finest-first",
-)  # as `genloc.models.genloc` and `lora` name them, without torch
+# As `genloc.models.lora` and `genloc.models.genloc` name them, which need torch.
+PRESETS = ("cross", "up", "full", "up-all", "all")
+LAYERS = ("mean", "finest", "finest-first")
 
 
 @dataclass(frozen=True)

@@ -19,9 +19,8 @@ from genloc.ops.products import (
     Gradients,
     chunks,
     few_calls_win,
-    logits_into,
+    logits_by_chunk,
     logits_of,
-    split_heads,
 )
 
 _FEW_LOGITS_ALONE = 2**20
@@ -32,30 +31,16 @@ def _forward(
 ) -> tuple[Tensor, Tensor | None]:
     """The map ``[B, K, T]`` and, if ``keep``, the probabilities per head ``[B, N, K, T]``."""
     batch, tokens, _ = latent.shape
-    keypoints, shared = condition.shape[1], condition.shape[0] == 1
-    dtype = accumulation_dtype(latent.dtype)
+    keypoints, dtype = condition.shape[1], accumulation_dtype(latent.dtype)
     out = torch.empty(batch, keypoints, tokens, dtype=dtype, device=latent.device)
     store = out.new_empty(batch, heads, keypoints, tokens) if keep else None
-    space: Tensor | None = None  # of the first chunk, which is the largest, and used again
-    c, z = split_heads(condition.to(dtype) * scale, heads), split_heads(latent, heads)
-    for crops, several in chunks(condition, latent, heads):
-        if store is not None:
-            p = store[crops, several]
-        else:
-            b, n = len(range(batch)[crops]), len(range(heads)[several])
-            space = out.new_empty(b, n, keypoints, tokens) if space is None else space
-            p = space[:b, :n]
-        logits_into(
-            p, c[slice(None) if shared else crops, :, several], z[crops, :, several].to(dtype)
-        )
+    for crops, several, p in logits_by_chunk(condition, latent, heads, scale, store):
         torch.softmax(p, -1, out=p)
-        if p.shape[1] == heads:
-            torch.mean(p, 1, out=out[crops])
-        elif several.start == 0:
+        if several.start == 0:
             torch.sum(p, 1, out=out[crops])
         else:
             out[crops] += p.sum(1)
-        if several.stop == heads and p.shape[1] < heads:
+        if several.stop == heads:
             out[crops] /= heads
     return out, store
 

@@ -27,9 +27,8 @@ from genloc.ops.products import (
     Gradients,
     chunks,
     few_calls_win,
-    logits_into,
+    logits_by_chunk,
     logits_of,
-    split_heads,
 )
 
 _FEW_LOGITS_ALONE = 2**18
@@ -50,23 +49,11 @@ def _forward(
 ) -> tuple[Tensor, Tensor, Tensor | None]:
     """Log-expectation ``[B, K]``, shares of the heads ``[B, N, K]`` and, if ``keep``, ``Q - C``."""
     batch, tokens, _ = latent.shape
-    keypoints, shared = condition.shape[1], condition.shape[0] == 1
-    dtype, device = accumulation_dtype(latent.dtype), latent.device
-    per_head = torch.empty(batch, heads, keypoints, 1, dtype=dtype, device=device)
+    keypoints, dtype = condition.shape[1], accumulation_dtype(latent.dtype)
+    per_head = torch.empty(batch, heads, keypoints, 1, dtype=dtype, device=latent.device)
     store = per_head.new_empty(batch, heads, keypoints, tokens) if keep else None
-    space: Tensor | None = None  # of the first chunk, which is the largest, and used again
-    c, z = split_heads(condition.to(dtype) * scale, heads), split_heads(latent, heads)
     target = log_target.to(dtype)[:, None]
-    for crops, several in chunks(condition, latent, heads):
-        part = per_head[crops, several]
-        if store is not None:
-            x = store[crops, several]
-        else:
-            space = per_head.new_empty(*part.shape[:3], tokens) if space is None else space
-            x = space[: part.shape[0], : part.shape[1]]
-        logits_into(
-            x, c[slice(None) if shared else crops, :, several], z[crops, :, several].to(dtype)
-        )
+    for crops, several, x in logits_by_chunk(condition, latent, heads, scale, store):
         top = x.amax(-1, keepdim=True)
         p = x.softmax(-1)
         x.add_(target[crops])
@@ -74,7 +61,9 @@ def _forward(
         torch.softmax(x, -1, out=x)
         # A row without any target gives NaN in the softmax; its result is the log of nothing.
         ratio = (p.amax(-1, keepdim=True) / x.amax(-1, keepdim=True)).log_()
-        part.copy_(torch.where(top_target == -torch.inf, -torch.inf, top_target - top + ratio))
+        per_head[crops, several] = torch.where(
+            top_target == -torch.inf, -torch.inf, top_target - top + ratio
+        )
         if keep:
             x.sub_(p)
     merged = per_head.logsumexp(1, keepdim=True)
