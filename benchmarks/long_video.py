@@ -9,6 +9,7 @@ here), keypoints and labelled video written, and reads the memory of the process
 from __future__ import annotations
 
 import argparse
+import contextlib
 import datetime
 import os
 import statistics
@@ -23,7 +24,7 @@ import av
 import numpy as np
 import torch
 
-from benchmarks.ops.measure import hardware
+from benchmarks.ops.measure import hardware, memory_in_use
 from benchmarks.report import write
 from genloc.adapter import save_adapter
 from genloc.conditions import LearnedCondition
@@ -62,15 +63,6 @@ def fresh_adapter(folder: Path, crop_size: int) -> Path:
     )
 
 
-def memory(pid: int) -> int:
-    """Bytes in memory of a process now; 0 when it has ended (Linux)."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(x.split()[1]) * 1024 for x in lines if x.startswith("VmRSS")), 0)
-
-
 def watch(command: list[str], journal: Path, frames: int) -> list[tuple[float, int]]:
     """(share of the frames done, bytes in memory) twice a second until the command ends."""
     found = []
@@ -82,12 +74,13 @@ def watch(command: list[str], journal: Path, frames: int) -> list[tuple[float, i
                     file.seek(position)
                     new = file.read()
                 position, done = position + len(new), done + new.count(b"\n")
-                found.append((done / frames, memory(process.pid)))
+                with contextlib.suppress(OSError, StopIteration):  # it has just ended
+                    found.append((done / frames, memory_in_use(process=process.pid)))
             time.sleep(0.5)
         assert process.stderr is not None
         if process.returncode:
             raise SystemExit(process.stderr.read().decode())
-    return [(share, used) for share, used in found if used]
+    return found
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -14,9 +14,13 @@ from pathlib import Path
 import torch
 
 
-def _status(field: str) -> int:
-    """Bytes of this process in memory, now (VmRSS) or at most (VmHWM); Linux."""
-    lines = Path("/proc/self/status").read_text().splitlines()
+def memory_in_use(field: str = "VmRSS", process: int | str = "self") -> int:
+    """Bytes of a process in memory, now (VmRSS) or at most (VmHWM); Linux.
+
+    Raises:
+        OSError, StopIteration: the system does not say, or the process has ended.
+    """
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return next(int(x.split()[1]) * 1024 for x in lines if x.startswith(field))
 
 
@@ -37,9 +41,9 @@ def peak_memory(work: Callable[[], object], device: str) -> float:
         libc.mallopt(-3, 2**16)  # M_MMAP_THRESHOLD
         libc.malloc_trim(0)
         Path("/proc/self/clear_refs").write_text("5")  # starts VmHWM anew
-        before = _status("VmRSS")
+        before = memory_in_use()
         work()
-        return _status("VmHWM") - before
+        return memory_in_use("VmHWM") - before
     except (OSError, AttributeError, StopIteration):
         return float("nan")
     finally:
