@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.crops import Crops, short_hash
+from benchmarks.crops import Crops, order, short_hash
 from genloc.codecs.heatmap import default_sigma, gaussian_target, to_cells
 from genloc.inference import Decoding, localize
 from genloc.training.asking import ask
@@ -68,7 +68,10 @@ class Contender:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What all contenders share. `steps`: numbers of optimiser steps tried, each a whole schedule."""
+    """What all contenders share. `steps`: numbers of optimiser steps tried, each a whole schedule.
+
+    precision: of a step's forward pass; weights and tests are float32 in either.
+    """
 
     batch: int = 16
     steps: tuple[int, ...] = (1500,)
@@ -79,6 +82,7 @@ class Recipe:
     lr_condition: float = 1e-2
     decoding: Decoding = "centroid"
     device: str = "cpu"
+    precision: Literal["fp32", "bf16"] = "fp32"
 
 
 class Benchmark:
@@ -155,6 +159,7 @@ class Benchmark:
                 name: getattr(self.recipe, name)
                 for name in (
                     "batch", "every", "schedule", "warmup", "lr_condition", "decoding", "device",
+                    "precision",
                 )
             },
         }  # fmt: skip
@@ -191,7 +196,11 @@ class Benchmark:
             batch = contender.train.batch(
                 *next(draws), recipe.device, latent=learner.reads == "latent"
             )
-            loss = batch_loss(learner, batch, contender.train.size, seed=seed, step=step)
+            mixed = torch.autocast(
+                recipe.device, torch.bfloat16, enabled=recipe.precision == "bf16"
+            )
+            with mixed:
+                loss = batch_loss(learner, batch, contender.train.size, seed=seed, step=step)
             if not math.isfinite(value := loss.item()):
                 diverged = True
                 break
@@ -253,21 +262,6 @@ def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     part.write_text(json.dumps(result, indent=1) + "\n")
     part.replace(path)
     return result
-
-
-def order(count: int, views: int, batch: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Endless batches (instances, views): every epoch a permutation, every instance its next view."""
-    offset = np.random.default_rng([seed, 1]).integers(views, size=count)
-    items, turns = np.empty(0, np.int64), np.empty(0, np.int64)
-    epoch = 0
-    while True:
-        while len(items) < batch:
-            drawn = np.random.default_rng([seed, 0, epoch]).permutation(count)
-            items = np.concatenate([items, drawn])
-            turns = np.concatenate([turns, (offset[drawn] + epoch) % views])
-            epoch += 1
-        yield items[:batch], turns[:batch]
-        items, turns = items[batch:], turns[batch:]
 
 
 def given(

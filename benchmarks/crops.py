@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,21 @@ class Crops:
         else:
             found["image"] = to_image(self.image[items, views])
         return {name: value.to(device) for name, value in found.items()}
+
+
+def order(count: int, views: int, batch: int, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Endless batches (instances, views): every epoch a permutation, every instance its next view."""
+    offset = np.random.default_rng([seed, 1]).integers(views, size=count)
+    items, turns = np.empty(0, np.int64), np.empty(0, np.int64)
+    epoch = 0
+    while True:
+        while len(items) < batch:
+            drawn = np.random.default_rng([seed, 0, epoch]).permutation(count)
+            items = np.concatenate([items, drawn])
+            turns = np.concatenate([turns, (offset[drawn] + epoch) % views])
+            epoch += 1
+        yield items[:batch], turns[:batch]
+        items, turns = items[batch:], turns[batch:]
 
 
 def to_image(pixels: np.ndarray) -> Tensor:

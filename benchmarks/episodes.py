@@ -12,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.cells import order
-from benchmarks.crops import Crops
+from benchmarks.crops import Crops, order
 from genloc.codecs.heatmap import default_sigma, to_cells
 from genloc.conditions.visual import VisualCondition
 from genloc.data.categories import CategorySets, slots

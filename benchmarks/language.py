@@ -24,8 +24,8 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from benchmarks.cells import kept, order
-from benchmarks.crops import Crops, short_hash, weights_hash, zoo_set
+from benchmarks.cells import kept
+from benchmarks.crops import Crops, order, short_hash, weights_hash, zoo_set
 from benchmarks.prior_worth import SEEN, quick_zoo
 from benchmarks.report import COLUMNS, mean_pose_scores, write
 from genloc.data.transforms import Augmentation

@@ -30,8 +30,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.cells import Recipe, kept, order
-from benchmarks.crops import ZOO_AUGMENTATION, Crops, short_hash, zoo_set
+from benchmarks.cells import Recipe, kept
+from benchmarks.crops import ZOO_AUGMENTATION, Crops, order, short_hash, zoo_set
 from benchmarks.prior_worth import SEEN, quick_zoo
 from benchmarks.report import protocol, write
 from benchmarks.words import table

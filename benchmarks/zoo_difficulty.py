@@ -40,6 +40,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--crop-size", type=int, default=128)
     add("--width", type=int, default=32, help="channels of the ResNet-18's first stage")
     add("--decoding", choices=["centroid", "quarter", "argmax"], default="centroid")
+    add("--precision", choices=["fp32", "bf16"], default="fp32", help="of the forward pass")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     add("--threads", type=int, default=0, help="of torch on the CPU; 0 leaves it alone")
     add("--runs", type=Path, default=Path("runs/zoo_difficulty"), help="crops and finished cells")
@@ -70,7 +71,7 @@ def main(argv: list[str] | None = None) -> None:
     val, test = (Crops(zoo_set(a.zoo, s), kept, size=a.crop_size) for s in ("val", "test"))
     recipe = Recipe(
         batch=a.batch, steps=tuple(a.steps), every=a.every, seeds=tuple(a.seeds), device=a.device,
-        warmup=min(50, min(a.steps) // 4), decoding=a.decoding,
+        warmup=min(50, min(a.steps) // 4), decoding=a.decoding, precision=a.precision,
     )  # fmt: skip
     contenders = [
         Contender(
@@ -90,6 +91,7 @@ def main(argv: list[str] | None = None) -> None:
                 f"{len(t)} instances, {a.views} augmented crops of {a.crop_size} pixels each"
                 for name, t in trains.items()
             },
+            "precision": f"{a.precision} in training, fp32 in tests",
             "crops seen": f"{' or '.join(str(s * a.batch) for s in a.steps)} by both, {a.batch} a step",
             "seeds": f"{', '.join(map(str, a.seeds))}; AP: mean (least to most)",
             "chosen by AP on val": "rate and number of steps with the first seed, weights along the way",

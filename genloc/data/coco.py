@@ -78,7 +78,7 @@ class CocoKeypoints:
             instances out, counted.
 
     Attributes:
-        instances: what is left, in the order of the file.
+        labelled: what is left, in the order of the file. instances: the same, or a detector's boxes.
         dropped: reason -> number of annotations left out.
         notes: what was read otherwise than written, in words.
         annotations: the file. checksum: first 16 hex digits of its sha256.
@@ -149,6 +149,7 @@ class CocoKeypoints:
         self._records = [r for r in records if r.reason != _NO_PICTURE]
         self.dropped = dict(Counter(r.reason for r in records if r.reason is not None))
         self.instances = [self._instance(r, r.box) for r in records if r.reason is None and r.box]
+        self.labelled = self.instances
         self.has_areas = any(r.reason is None and NO_AREA not in r.remarks for r in records)
         self._seen.update(remark for r in records for remark in r.remarks)
         self.notes += [f"{n} {remark}" for remark, n in self._seen.items()]

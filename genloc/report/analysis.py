@@ -95,11 +95,12 @@ def analyse(record: Record, results: Sequence[dict[str, Any]], name: str = "this
 
     Args:
         record: of the evaluation.
-        results: COCO keypoint results of the same evaluation, each with its `annotation_id`.
+        results: COCO keypoint results of the same evaluation, each with its `annotation_id`, or with its
+            `detection` where boxes are a detector's.
         name: of the run, for the curves.
 
     Raises:
-        ValueError: results do not name their annotations, or are of another evaluation.
+        ValueError: results do not name their boxes, or are of another evaluation.
     """
     found, instance_scores = _in_order(record, results)
     skeleton, truth = record.skeleton, record.keypoints.astype(np.float64)
@@ -199,12 +200,15 @@ def calibrate(scores: np.ndarray, right: np.ndarray, bins: int = 10) -> Calibrat
 
 def _in_order(record: Record, results: Sequence[dict[str, Any]]) -> tuple[np.ndarray, np.ndarray]:
     """Keypoints [N, K, 3] and scores [N] of the results in the record's order."""
-    by_id = {r.get("annotation_id"): r for r in results}
-    ids = record.annotation_id.tolist()
-    if set(by_id) != set(ids):
+    boxes = record.detected
+    key = "annotation_id" if boxes is None else "detection"
+    by_id = {r.get(key): r for r in results}
+    ids = (record.annotation_id if boxes is None else boxes.box_id).tolist()
+    count = len(ids) if boxes is None else boxes.boxes
+    if not set(ids) <= set(by_id) or len(by_id) != count:
         raise ValueError(
-            f"results: they name {len(by_id)} annotations, the record has {len(ids)}, and not the "
-            "same: they are of another evaluation, or of detected boxes; genloc test writes both"
+            f"results: they name {len(by_id)} boxes by {key!r}, the record is of {count}, and not the "
+            "same: they are of another evaluation; genloc test writes both"
         )
     keypoints = np.array([by_id[i]["keypoints"] for i in ids], np.float64)
     return keypoints.reshape(len(ids), -1, 3), np.array([by_id[i]["score"] for i in ids])

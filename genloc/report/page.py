@@ -17,6 +17,7 @@ from genloc import __version__
 from genloc.data.transforms import apply_affine
 from genloc.metrics.errors import KINDS
 from genloc.metrics.evaluate import read_results
+from genloc.metrics.matching import LEAST_IOU
 from genloc.metrics.table import COLUMNS
 from genloc.report import charts
 from genloc.report.analysis import OKS_AT, PCK_AT, Analysis, analyse
@@ -95,6 +96,8 @@ def render(
         scores=scores,
         analysis=analysis,
         instances=len(record.annotation_id),
+        detected=record.detected,
+        least_iou=LEAST_IOU,
         labelled=int((record.keypoints[..., 2] > 0).sum()),
         images=len(np.unique(record.image_id)),
         pairs=bool(record.skeleton.flip_pairs),

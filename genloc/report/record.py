@@ -43,6 +43,20 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Detected:
+    """What became of the boxes of a detector.
+
+    Args:
+        box_id: [N] of the box that holds each of the record's instances, by which its result is named.
+        animals: labelled ones in all, N of them in a box. boxes: in all, N of them with an animal.
+    """
+
+    box_id: np.ndarray
+    animals: int
+    boxes: int
+
+
+@dataclass(frozen=True)
 class Record:
     """Labels of an evaluated set, and a few of its crops.
 
@@ -53,6 +67,7 @@ class Record:
         area: [N] square pixels. boxes: [N, 4]. keypoints: [N, K, 3] x, y, v; all in image pixels.
         mean_pose: [K, 2] in box units, of `genloc.metrics.mean_pose`; mean_pose_of: of what.
         shown: the chosen crops.
+        detected: where boxes are a detector's; the record then holds the animals that are in one.
     """
 
     skeleton: Skeleton
@@ -66,6 +81,7 @@ class Record:
     mean_pose: np.ndarray
     mean_pose_of: str
     shown: tuple[Shown, ...] = ()
+    detected: Detected | None = None
 
     def write(self, path: str | os.PathLike[str]) -> None:
         """Write it, whole or not at all. Pictures become JPEG, maps 8 bits of their own peak."""
@@ -81,6 +97,9 @@ class Record:
             "species": self.species,
             "mean_pose_of": self.mean_pose_of,
         }
+        boxes = self.detected
+        if boxes is not None:
+            facts["detected"] = {**vars(boxes), "box_id": boxes.box_id.tolist()}
         part = path.with_name(path.name + ".part")
         with part.open("wb") as file:
             np.savez_compressed(
@@ -123,6 +142,7 @@ class Record:
                     species={int(i): name for i, name in facts["species"].items()},
                     mean_pose_of=facts["mean_pose_of"],
                     shown=_shown(arrays),
+                    detected=_detected(facts.get("detected")),
                     **{
                         name: arrays[name]
                         for name in (
@@ -177,6 +197,12 @@ def _skeleton(facts: dict[str, Any]) -> Skeleton:
         tuple(facts["sigmas"]),
         tuple(facts["upper_body"]),
     )
+
+
+def _detected(facts: dict[str, Any] | None) -> Detected | None:
+    if facts is None:
+        return None
+    return Detected(np.array(facts["box_id"]), animals=facts["animals"], boxes=facts["boxes"])
 
 
 def _shown(arrays: Any) -> tuple[Shown, ...]:

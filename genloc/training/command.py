@@ -212,11 +212,10 @@ class TrainingCLI(LightningCLI):
             return
         # Both are of all processes, so all must ask.
         records = self.model.scores.records()
-        labelled = self.datamodule.sources[name].box_scores is None  # not boxes of a detector
-        maps = self.heatmaps.of(crops_to_show(self.datamodule, name, records)) if labelled else {}
+        maps = self.heatmaps.of(crops_to_show(self.datamodule, name, records))
         if self.trainer.is_global_zero and not is_trial(self.trainer):
-            if labelled:
-                record = record_of(self.datamodule, name, records, maps)
+            record = record_of(self.datamodule, name, records, maps)
+            if record is not None:
                 record.write(self.run_folder / RECORD.format(name))
             write_outcome(
                 self.model,

@@ -9,21 +9,24 @@ import numpy as np
 
 from genloc.data.coco import Instance, read_image
 from genloc.data.transforms import square_crop
+from genloc.metrics.matching import match_boxes
 from genloc.metrics.mean_pose import mean_pose
 from genloc.metrics.oks import oks
-from genloc.report.record import Record, Shown, choose
+from genloc.report.record import Detected, Record, Shown, choose
 from genloc.training.data import KeypointData
 
 
 def crops_to_show(data: KeypointData, name: str, records: Sequence[dict[str, Any]]) -> list[int]:
-    """Annotation ids of the crops that the report shows, chosen from the results of the set `name`."""
-    instances = _evaluated(data, name, records)
-    found = np.array([r["keypoints"] for r in records], np.float64).reshape(len(instances), -1, 3)
-    truth = np.array([i.keypoints for i in instances])
-    area = np.array([i.area for i in instances])
-    similar = oks(found, truth, area, data.skeleton.sigmas)
+    """Ids of the boxes whose crops the report shows, chosen from the results of the set `name`."""
+    animals, boxes, found = _evaluated(data, name, records)
+    if not animals:
+        return []
+    xy = np.array([r["keypoints"] for r in found], np.float64).reshape(len(found), -1, 3)
+    truth = np.array([i.keypoints for i in animals])
+    area = np.array([i.area for i in animals])
+    similar = oks(xy, truth, area, data.skeleton.sigmas)
     worst, median = choose(similar, (truth[..., 2] > 0).sum(axis=1))
-    return [instances[i].annotation_id for i in (*worst, *median)]
+    return [boxes[i].annotation_id for i in (*worst, *median)]
 
 
 def record_of(
@@ -31,45 +34,76 @@ def record_of(
     name: str,
     records: Sequence[dict[str, Any]],
     maps: Mapping[int, np.ndarray],
-) -> Record:
-    """The record of an evaluation.
+) -> Record | None:
+    """The record of an evaluation; None where no box of a detector holds a labelled animal.
 
     Args:
         data: with the set `name` read.
         name: "val" or "test".
-        records: COCO results, one for each evaluated annotation.
-        maps: annotation id -> [K, h, w], for the crops of `crops_to_show`.
+        records: COCO results, one for each box.
+        maps: id of a box -> [K, h, w], for the crops of `crops_to_show`.
 
     Raises:
         OSError: a picture is no longer there.
     """
     source, trained_on = data.sources[name], data.training_source()
-    instances = _evaluated(data, name, records)
+    animals, boxes, _ = _evaluated(data, name, records)
+    if not animals:
+        return None
 
     def column(of: Callable[[Instance], Any]) -> np.ndarray:
-        return np.array([of(instance) for instance in instances])
+        return np.array([of(instance) for instance in animals])
 
     return Record(
         skeleton=data.skeleton,
-        species={i.category_id: source.species(i.category_id) for i in instances},
+        species={i.category_id: source.species(i.category_id) for i in animals},
         annotation_id=column(lambda i: i.annotation_id),
         image_id=column(lambda i: i.image_id),
         category_id=column(lambda i: i.category_id),
         area=column(lambda i: i.area),
         boxes=column(lambda i: i.box),
         keypoints=column(lambda i: i.keypoints),
-        mean_pose=mean_pose((trained_on or source).instances),
+        mean_pose=mean_pose((trained_on or source).labelled),
         mean_pose_of="these annotations" if trained_on is None else "the training set",
-        shown=tuple(_shown(data, i, maps[i.annotation_id]) for i in instances if i.annotation_id in maps),
-    )  # fmt: skip
+        shown=tuple(
+            _shown(data, animal.annotation_id, box, maps[box.annotation_id])
+            for animal, box in zip(animals, boxes, strict=True)
+            if box.annotation_id in maps
+        ),
+        detected=None
+        if source.box_scores is None
+        else Detected(
+            np.array([box.annotation_id for box in boxes]),
+            animals=len(source.labelled),
+            boxes=len(records),
+        ),
+    )
 
 
-def _evaluated(data: KeypointData, name: str, records: Sequence[dict[str, Any]]) -> list[Instance]:
-    by_id = {instance.annotation_id: instance for instance in data.sources[name].instances}
-    return [by_id[record["annotation_id"]] for record in records]
+def _evaluated(
+    data: KeypointData, name: str, records: Sequence[dict[str, Any]]
+) -> tuple[list[Instance], list[Instance], list[dict[str, Any]]]:
+    """Labelled animals, the boxes whose crops were looked at, and the results, side by side."""
+    source = data.sources[name]
+    asked = {instance.annotation_id: instance for instance in source.instances}
+    if source.box_scores is None:
+        same = [asked[record["annotation_id"]] for record in records]
+        return same, same, list(records)
+    boxes = [asked[record["detection"]] for record in records]
+    pairs = match_boxes(_places(boxes), _places(source.labelled))
+    rows = sorted(pairs)
+    return (
+        [source.labelled[n] for n in rows],
+        [boxes[pairs[n]] for n in rows],
+        [records[pairs[n]] for n in rows],
+    )
 
 
-def _shown(data: KeypointData, instance: Instance, maps: np.ndarray) -> Shown:
-    crop = square_crop(instance.box, data.crop_size, padding=data.padding)
-    picture = crop.image(read_image(instance.file, size=instance.image_size))
-    return Shown(instance.annotation_id, picture, crop.inverse, maps)
+def _places(instances: Sequence[Instance]) -> list[tuple[int, int, Sequence[float]]]:
+    return [(i.image_id, i.category_id, i.box) for i in instances]
+
+
+def _shown(data: KeypointData, annotation_id: int, box: Instance, maps: np.ndarray) -> Shown:
+    crop = square_crop(box.box, data.crop_size, padding=data.padding)
+    picture = crop.image(read_image(box.file, size=box.image_size))
+    return Shown(annotation_id, picture, crop.inverse, maps)

@@ -10,8 +10,7 @@ import pytest
 import torch
 
 from benchmarks import example, long_video, prior_worth, zoo_difficulty
-from benchmarks.cells import order
-from benchmarks.crops import Crops, to_image, zoo_set
+from benchmarks.crops import Crops, order, to_image, zoo_set
 from genloc.data.batch import KeypointDataset
 from genloc.data.transforms import Augmentation
 from genloc.data.zoo import write_zoo

@@ -103,3 +103,39 @@ def test_a_test_leaves_the_record_of_its_report(tested: Path) -> None:
         for one, cell in zip(shown.maps, np.rint(cells).astype(int), strict=True):
             assert one[cell[1], cell[0]] >= 0.99 * one.max() > 0
     assert not list(run.glob("*.part"))
+
+
+def test_boxes_of_a_detector_have_a_report_too(world: World, tested: Path, tmp_path: Path) -> None:
+    """Moved boxes, one below the least overlap, one animal without a box, and a box without an animal."""
+    truth = json.loads((tested / "annotations.json").read_text())["annotations"]
+    boxes = []
+    for number, animal in enumerate(truth[:-1]):
+        x, y, w, h = animal["bbox"]
+        moved = [x + (0.8 if number == 1 else 0.05) * w, y, w, h]
+        names = ("image_id", "category_id")
+        boxes.append({k: animal[k] for k in names} | {"bbox": moved, "score": 0.9 - 0.05 * number})
+    boxes.insert(3, {**boxes[0], "score": 0.3})  # found twice; the first of equal ones counts
+    (tmp_path / "boxes.json").write_text(json.dumps(boxes))
+    arguments = [
+        *arguments_of(world, tested),
+        *("--data.test.detections", str(tmp_path / "boxes.json"), "--name", "boxed"),
+    ]
+    assert main(arguments) == 0
+    run = tested / "runs" / "boxed"
+    record = Record.read(run / RECORD.format("test"))
+    results = {r["detection"]: r for r in json.loads((run / "results-test.json").read_text())}
+    assert record.detected is not None
+    assert (record.detected.animals, record.detected.boxes) == (9, len(results)) == (9, 9)
+    expected = {a["id"]: i for i, a in enumerate(truth[:-1]) if i != 1}
+    assert set(record.annotation_id.tolist()) == set(expected)
+    for id_, box in zip(
+        record.annotation_id.tolist(), record.detected.box_id.tolist(), strict=True
+    ):
+        place = expected[id_]
+        assert box == place + 1 + (place >= 3)
+        assert results[box]["image_id"] == truth[place]["image_id"]
+    assert {shown.annotation_id for shown in record.shown} == set(expected)
+    assert main(["report", str(run)]) == 0
+    page = (run / "report.html").read_text()
+    assert "7\nof 9 labelled animals" in page
+    assert "2 lie in none, and 2 of the\n9 boxes hold none" in page
