@@ -1,18 +1,21 @@
 """Write the splits of the built-in zoo that are kept in configs/splits/zoo.
 
     genloc zoo data/zoo
-    for style in cartoon sketch painting night; do genloc zoo data/zoo_$style --style $style; done
-    python tools/zoo_splits.py data
+    python tools/zoo_splits.py data/zoo
 
-They hold for a zoo drawn with the defaults. One that is drawn otherwise is refused by its checksum.
+They hold for a zoo drawn with the defaults, and in another style. One that is drawn otherwise is refused
+by its checksum.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from genloc.data.zoo.write import write_json
 from genloc.splits import (
     SHOTS,
     TABLE_6,
@@ -50,9 +53,19 @@ def photo_splits(zoo: Path) -> Iterator[tuple[str, Split]]:
     yield "held_out", held_out(train, test, train.keypoints, HELD_OUT, val=val)
 
 
-def style_splits(zoo: Path, styles: dict[str, Path]) -> Iterator[tuple[str, Split]]:
-    """Name and split from photos to each style and back. `styles`: style -> folder of its zoo."""
-    for style, folder in styles.items():
+def style_splits(zoo: Path, folders: Path) -> Iterator[tuple[str, Split]]:
+    """Name and split from photos to each style and back.
+
+    A style changes pictures and no label, so its annotations are known without drawing it; they are
+    written to `folders`.
+    """
+    for style in STYLES:
+        folder = folders / style
+        (folder / "annotations").mkdir(parents=True)
+        for path in (zoo / "annotations").glob("*.json"):
+            content = json.loads(path.read_text(encoding="utf-8"))
+            content["info"]["style"] = style
+            write_json(folder / "annotations" / path.name, content)
         for a, b, source, target in (("photo", style, zoo, folder), (style, "photo", folder, zoo)):
             train, val, _ = _parts(source)
             test = _parts(target)[2]
@@ -68,12 +81,12 @@ def _parts(zoo: Path) -> tuple[Source, Source, Source]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("data", type=Path, help="folder of zoo, zoo_cartoon, zoo_sketch, ...")
-    folder = parser.parse_args().data
-    styles = {style: folder / f"zoo_{style}" for style in STYLES}
-    made = [*photo_splits(folder / "zoo"), *style_splits(folder / "zoo", styles)]
-    for name, split in made:
-        write_split(split, KEPT / f"{name}.json")
+    parser.add_argument("zoo", type=Path, help="folder of `genloc zoo`")
+    zoo = parser.parse_args().zoo
+    with tempfile.TemporaryDirectory() as folder:
+        made = [*photo_splits(zoo), *style_splits(zoo, Path(folder))]
+        for name, split in made:
+            write_split(split, KEPT / f"{name}.json")
     print(f"{len(made)} splits in {KEPT}")
 
 

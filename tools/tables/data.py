@@ -47,6 +47,7 @@ def draw_zoo(root: Path, *, styles: bool, quick: bool, workers: int) -> None:
                 folder,
                 style=style,
                 workers=workers,
+                splits=("train", "val", "test") if folder == root else ("test",),
                 **(QUICK if quick else {}),
                 progress=lambda n, of, bar=progress, task=task: bar.update(  # type: ignore[misc]
                     task, completed=n, total=of

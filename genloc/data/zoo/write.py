@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from pathlib import Path
@@ -124,6 +124,7 @@ def write_zoo(
     seed: int = 0,
     style: str = "photo",
     species: tuple[int, ...] | None = None,
+    splits: Collection[str] = tuple(SPLITS),
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Path]:
@@ -139,6 +140,7 @@ def write_zoo(
         seed: 0 to 2**31 - 1.
         style: one of photo, cartoon, sketch, painting, night; or mixed.
         species: category ids to draw; all 54 by default.
+        splits: those of train, val and test to draw and write, as they are in the whole.
         workers: processes; the number of cores by default.
         progress: called with (pictures done, pictures in all).
 
@@ -146,7 +148,7 @@ def write_zoo(
         Split name -> its annotation file.
 
     Raises:
-        ValueError: for an unknown style or species, or fewer than 3 pictures per species.
+        ValueError: for an unknown style, species or split, or fewer than 3 pictures per species.
     """
     if style not in (*STYLES, "mixed"):
         raise ValueError(f"style is {style!r}; choose one of {', '.join(STYLES)}, mixed")
@@ -162,12 +164,16 @@ def write_zoo(
         raise ValueError(
             f"species {unknown} do not exist; category ids run from 1 to {len(SPECIES)}"
         )
+    if not splits or set(splits) - set(SPLITS):
+        raise ValueError(f"splits is {list(splits)}; choose among {', '.join(SPLITS)}")
     out = Path(out)
     (out / "data").mkdir(parents=True, exist_ok=True)
     (out / "annotations").mkdir(exist_ok=True)
     jobs = []
     for species_id in chosen:
         for index in range(per_species):
+            if split_of(index, per_species) not in splits:
+                continue
             image_id = species_id * 10_000 + index
             jobs.append(
                 (
@@ -181,11 +187,19 @@ def write_zoo(
                 )
             )
     results = [animals for _, animals in in_processes(_draw_one, jobs, workers, progress)]
-    return _write_annotations(out, jobs, results, per_species, size, seed, style)
+    written = [split for split in SPLITS if split in splits]
+    return _write_annotations(out, jobs, results, written, per_species, size, seed, style)
 
 
 def _write_annotations(
-    out: Path, jobs: list, results: list, per_species: int, size: int, seed: int, style: str
+    out: Path,
+    jobs: list,
+    results: list,
+    splits: list[str],
+    per_species: int,
+    size: int,
+    seed: int,
+    style: str,
 ) -> dict[str, Path]:
     categories = [
         {
@@ -198,7 +212,7 @@ def _write_annotations(
         for n, (name, family) in enumerate(SPECIES)
     ]
     files = {}
-    for split in SPLITS:
+    for split in splits:
         images, annotations = [], []
         for (path, _, species_id, index, *_), animals in zip(jobs, results, strict=True):
             if split_of(index, per_species) != split:

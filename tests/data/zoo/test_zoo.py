@@ -87,6 +87,20 @@ def test_splits_are_seven_one_two_and_disjoint(zoo: Path) -> None:
             assert x >= 0 and y >= 0 and x + w <= 64 and y + h <= 64 and annotation["area"] == w * h
 
 
+def test_one_split_alone_is_as_in_the_whole(tmp_path: Path) -> None:
+    small: dict = {"per_species": 5, "size": 64, "species": (1, 8), "workers": 1}
+    whole = write_zoo(tmp_path / "whole", **small)
+    alone = write_zoo(tmp_path / "alone", splits=("test",), **small)
+    assert list(alone) == ["test"]
+    assert alone["test"].read_bytes() == whole["test"].read_bytes()
+    drawn = sorted(path.name for path in (tmp_path / "alone" / "data").iterdir())
+    assert drawn == [i["file_name"] for i in json.loads(whole["test"].read_text())["images"]]
+    for name in drawn:
+        assert (tmp_path / "alone" / "data" / name).read_bytes() == (
+            tmp_path / "whole" / "data" / name
+        ).read_bytes()
+
+
 @pytest.mark.parametrize("per_species", [3, 10, 40, 186])
 def test_split_of_covers_each_species(per_species: int) -> None:
     splits = [split_of(i, per_species) for i in range(per_species)]
@@ -191,7 +205,15 @@ def test_captions_say_what_is_drawn() -> None:
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"style": "oil"}, {"per_species": 2}, {"species": (0,)}, {"species": (55,)}, {"seed": -1}],
+    [
+        {"style": "oil"},
+        {"per_species": 2},
+        {"species": (0,)},
+        {"species": (55,)},
+        {"seed": -1},
+        {"splits": ("dev",)},
+        {"splits": ()},
+    ],
 )
 def test_wrong_arguments_are_named(tmp_path: Path, wrong: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
