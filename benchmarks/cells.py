@@ -196,10 +196,8 @@ class Benchmark:
             batch = contender.train.batch(
                 *next(draws), recipe.device, latent=learner.reads == "latent"
             )
-            mixed = torch.autocast(
-                recipe.device, torch.bfloat16, enabled=recipe.precision == "bf16"
-            )
-            with mixed:
+            mixed = recipe.precision == "bf16"
+            with torch.autocast(recipe.device, torch.bfloat16, enabled=mixed):
                 loss = batch_loss(learner, batch, contender.train.size, seed=seed, step=step)
             if not math.isfinite(value := loss.item()):
                 diverged = True

@@ -22,7 +22,7 @@ from genloc.training.logs import FOLDER as LOGS
 from genloc.training.logs import run_loggers
 from genloc.training.module import KeypointModule
 from genloc.training.outcome import RECORD, load_best, write_adapter, write_outcome
-from genloc.training.record import crops_to_show, record_of
+from genloc.training.record import crops_to_show, evaluated, record_of
 from genloc.training.resume import read_checkpoint
 from genloc.training.scoring import Scoring
 
@@ -212,9 +212,10 @@ class TrainingCLI(LightningCLI):
             return
         # Both are of all processes, so all must ask.
         records = self.model.scores.records()
-        maps = self.heatmaps.of(crops_to_show(self.datamodule, name, records))
+        of = evaluated(self.datamodule, name, records)
+        maps = self.heatmaps.of(crops_to_show(self.datamodule, of))
         if self.trainer.is_global_zero and not is_trial(self.trainer):
-            record = record_of(self.datamodule, name, records, maps)
+            record = record_of(self.datamodule, name, of, maps)
             if record is not None:
                 record.write(self.run_folder / RECORD.format(name))
             write_outcome(

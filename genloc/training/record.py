@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,9 +16,37 @@ from genloc.report.record import Detected, Record, Shown, choose
 from genloc.training.data import KeypointData
 
 
-def crops_to_show(data: KeypointData, name: str, records: Sequence[dict[str, Any]]) -> list[int]:
-    """Ids of the boxes whose crops the report shows, chosen from the results of the set `name`."""
-    animals, boxes, found = _evaluated(data, name, records)
+class Evaluated(NamedTuple):
+    """Labelled animals, the boxes whose crops were looked at and their results, side by side; and how
+    many results there are in all."""
+
+    animals: list[Instance]
+    boxes: list[Instance]
+    results: list[dict[str, Any]]
+    total: int
+
+
+def evaluated(data: KeypointData, name: str, records: Sequence[dict[str, Any]]) -> Evaluated:
+    """Labelled animals, boxes and results of the set `name`; of a detector's boxes those with an animal."""
+    source = data.sources[name]
+    asked = {instance.annotation_id: instance for instance in source.instances}
+    if source.box_scores is None:
+        same = [asked[record["annotation_id"]] for record in records]
+        return Evaluated(same, same, list(records), len(records))
+    boxes = [asked[record["detection"]] for record in records]
+    pairs = match_boxes(_places(boxes), _places(source.labelled))
+    rows = sorted(pairs)
+    return Evaluated(
+        [source.labelled[n] for n in rows],
+        [boxes[pairs[n]] for n in rows],
+        [records[pairs[n]] for n in rows],
+        len(records),
+    )
+
+
+def crops_to_show(data: KeypointData, of: Evaluated) -> list[int]:
+    """Ids of the boxes whose crops the report shows, chosen from their results."""
+    animals, boxes, found, _ = of
     if not animals:
         return []
     xy = np.array([r["keypoints"] for r in found], np.float64).reshape(len(found), -1, 3)
@@ -32,7 +60,7 @@ def crops_to_show(data: KeypointData, name: str, records: Sequence[dict[str, Any
 def record_of(
     data: KeypointData,
     name: str,
-    records: Sequence[dict[str, Any]],
+    of: Evaluated,
     maps: Mapping[int, np.ndarray],
 ) -> Record | None:
     """The record of an evaluation; None where no box of a detector holds a labelled animal.
@@ -40,19 +68,19 @@ def record_of(
     Args:
         data: with the set `name` read.
         name: "val" or "test".
-        records: COCO results, one for each box.
+        of: what `evaluated` gives for it.
         maps: id of a box -> [K, h, w], for the crops of `crops_to_show`.
 
     Raises:
         OSError: a picture is no longer there.
     """
     source, trained_on = data.sources[name], data.training_source()
-    animals, boxes, _ = _evaluated(data, name, records)
+    animals, boxes, _, total = of
     if not animals:
         return None
 
-    def column(of: Callable[[Instance], Any]) -> np.ndarray:
-        return np.array([of(instance) for instance in animals])
+    def column(read: Callable[[Instance], Any]) -> np.ndarray:
+        return np.array([read(instance) for instance in animals])
 
     return Record(
         skeleton=data.skeleton,
@@ -75,27 +103,8 @@ def record_of(
         else Detected(
             np.array([box.annotation_id for box in boxes]),
             animals=len(source.labelled),
-            boxes=len(records),
+            boxes=total,
         ),
-    )
-
-
-def _evaluated(
-    data: KeypointData, name: str, records: Sequence[dict[str, Any]]
-) -> tuple[list[Instance], list[Instance], list[dict[str, Any]]]:
-    """Labelled animals, the boxes whose crops were looked at, and the results, side by side."""
-    source = data.sources[name]
-    asked = {instance.annotation_id: instance for instance in source.instances}
-    if source.box_scores is None:
-        same = [asked[record["annotation_id"]] for record in records]
-        return same, same, list(records)
-    boxes = [asked[record["detection"]] for record in records]
-    pairs = match_boxes(_places(boxes), _places(source.labelled))
-    rows = sorted(pairs)
-    return (
-        [source.labelled[n] for n in rows],
-        [boxes[pairs[n]] for n in rows],
-        [records[pairs[n]] for n in rows],
     )
 
 
