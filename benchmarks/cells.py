@@ -71,6 +71,7 @@ class Recipe:
     """What all contenders share. `steps`: numbers of optimiser steps tried, each a whole schedule.
 
     precision: of a step's forward pass; weights and tests are float32 in either.
+    clip: largest norm of a step's gradient, as in the configurations; 0 leaves it alone.
     """
 
     batch: int = 16
@@ -83,6 +84,7 @@ class Recipe:
     decoding: Decoding = "centroid"
     device: str = "cpu"
     precision: Literal["fp32", "bf16"] = "fp32"
+    clip: float = 1.0
 
 
 class Benchmark:
@@ -159,7 +161,7 @@ class Benchmark:
                 name: getattr(self.recipe, name)
                 for name in (
                     "batch", "every", "schedule", "warmup", "lr_condition", "decoding", "device",
-                    "precision",
+                    "precision", "clip",
                 )
             },
         }  # fmt: skip
@@ -184,6 +186,7 @@ class Benchmark:
             lr_condition=recipe.lr_condition if fixed is None else fixed,
             lora_ratio=contender.lora_ratio,
         )
+        weights = [p for group in groups for p in group["params"]]
         optimiser = adam(groups, 0.0)
         rates = schedule(optimiser, recipe.schedule, warmup=recipe.warmup, steps=steps)
         curve: list[dict[str, float]] = []
@@ -204,6 +207,8 @@ class Benchmark:
                 break
             optimiser.zero_grad()
             loss.backward()
+            if recipe.clip:
+                torch.nn.utils.clip_grad_norm_(weights, recipe.clip)
             optimiser.step()
             if rates is not None:
                 rates.step()
@@ -231,7 +236,7 @@ class Benchmark:
             "diverged": diverged,
             "crops_seen": steps * recipe.batch,
             "seconds_per_step": self._seconds.get(contender.name, 0.0),
-            "learning": sum(p.numel() for g in groups for p in g["params"]),
+            "learning": sum(p.numel() for p in weights),
             "curve": curve,
             "facts": contender.facts,
         }

@@ -44,6 +44,7 @@ class Options:
     context: str
     init: str
     layers: str
+    timestep: int
     sigma: float
 
 
@@ -54,6 +55,7 @@ def _genloc(options: Options, unet_seed: int | None, whole: bool) -> Learner:
         context=options.context,  # type: ignore[arg-type]
         lora=lora,
         layers=options.layers,
+        timestep=options.timestep,
         train_unet=whole,
     ).load()
     prior = model.prior
@@ -65,7 +67,12 @@ def _genloc(options: Options, unet_seed: int | None, whole: bool) -> Learner:
 
 
 def _conv_head(options: Options, output: str, upsample: int) -> Learner:
-    model = ConvHead(Prior(options.prior, dtype="fp32"), output=output, upsample=upsample)  # type: ignore[arg-type]
+    model = ConvHead(
+        Prior(options.prior, dtype="fp32"),
+        output=output,  # type: ignore[arg-type]
+        upsample=upsample,
+        timestep=options.timestep,
+    )
     model.load().build(SKELETON.num_keypoints)
     sigma = options.sigma * upsample
     return Learner(model, HEL() if output == "softmax" else HeatmapMSE(), sigma=sigma)
@@ -96,8 +103,9 @@ class Method:
     reads: Literal["prior", "encoder", "nothing"] = "prior"  # the weights its results depend on
 
 
-LORA, WHOLE, CONV = (5e-4, 8e-4), (5e-4, 1e-3), (1e-3, 3e-3)
-READ = ("context", "layers", "sigma")
+LORA, WHOLE, CONV = (2e-4, 3e-4), (5e-4, 1e-3), (1e-3, 3e-3)
+LORA_ALONE = (3e-4, 8e-4)  # on a random U-Net
+READ = ("context", "layers", "timestep", "sigma")
 SCOPE = (*READ, "lora", "rank", "init")
 METHODS: dict[str, Method] = {
     "genloc": Method(
@@ -105,7 +113,7 @@ METHODS: dict[str, Method] = {
     ),
     "scratch-lora": Method(
         "(a) random U-Net, LoRA only",
-        LORA,
+        LORA_ALONE,
         lambda o, s: _genloc(o, s, False),
         SCOPE[:-1],
         "encoder",
@@ -121,13 +129,13 @@ METHODS: dict[str, Method] = {
         "(c) convolutions on the frozen prior's features, softmax and HEL",
         CONV,
         lambda o, s: _conv_head(o, "softmax", 1),
-        ("sigma",),
+        ("timestep", "sigma"),
     ),
     "conv-head-mse": Method(
         "(c') the same on twice the cells, MSE",
         CONV,
         lambda o, s: _conv_head(o, "linear", 2),
-        ("sigma",),
+        ("timestep", "sigma"),
     ),
     "genloc-all": Method(
         "GenLoc on the tiny prior, all weights",
@@ -160,16 +168,17 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--steps", type=int, nargs="+", default=[1200], help="numbers of optimiser steps to try")
     add("--every", type=int, default=600, help="steps between evaluations on val")
     add("--batch", type=int, default=8)
-    add("--views", type=int, default=16, help="augmented crops of each instance, drawn once")
+    add("--views", type=int, default=64, help="augmented crops of each instance, drawn once")
     add("--crop-size", type=int, default=128)
     add("--schedule", choices=["constant", "cosine"], default="cosine")
     add("--warmup", type=int, default=50)
     add("--lr-condition", type=float, default=1e-2)
-    add("--lora", choices=get_args(Preset), default="up-all")
-    add("--rank", type=int, default=16)
+    add("--lora", choices=get_args(Preset), default="all")
+    add("--rank", type=int, default=64)
     add("--lora-ratio", type=float, default=10.0, help="of the rates of LoRA's B and A (LoRA+)")
     add("--context", choices=["conditions", "null"], default="null")
     add("--layers", choices=LAYERS, default="finest-first")
+    add("--timestep", type=int, default=201, help="at which the U-Net reads the clean latent")
     add("--sigma", type=float, default=1.0, help="of the targets, in cells of 1/8 of the crop")
     add("--init", choices=["normal", "text"], default="text", help="the conditions' start")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -199,7 +208,7 @@ def quick_zoo(runs: Path) -> Path:
 
 def contenders(a: argparse.Namespace, train: Crops, prior: Prior) -> list[Contender]:
     """The chosen methods with their rates."""
-    options = Options(a.prior, a.lora, a.rank, a.context, a.init, a.layers, a.sigma)
+    options = Options(a.prior, a.lora, a.rank, a.context, a.init, a.layers, a.timestep, a.sigma)
     # Rivals with a U-Net of their own are not trained again for every new prior of the same encoder.
     weights = {"prior": prior.digest(), "encoder": weights_hash(prior.vae)}
     given = dict(text.split("=", 1) for text in a.rates)
@@ -272,7 +281,7 @@ def main(argv: list[str] | None = None) -> None:
             "prior": f"{a.prior}@{prior.digest()}",
             "prior has seen": SEEN if a.prior == "tiny" else "not known",
             "LoRA": f"{a.lora}, rank {a.rank}, B at {a.lora_ratio:g} times the rate of A",
-            "model": f"context: {a.context}; layers: {a.layers}; sigma: {a.sigma:g} cells; "
+            "model": f"context: {a.context}; layers: {a.layers}; timestep: {a.timestep}; sigma: {a.sigma:g} cells; "
             f"conditions start: {a.init}",
         },
     )

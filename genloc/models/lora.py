@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, get_args
 
 import torch
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
 
 from genloc.models.attention import attentions, cross_attention_layers
 
@@ -86,6 +88,42 @@ def add_lora(unet: Any, lora: LoRA | None, *, unreached: tuple[str, ...] = ()) -
     for name, parameter in lora_parameters(unet):
         parameter.data = parameter.data.to(torch.float32)
         parameter.requires_grad_(not name.startswith(unreached))
+    for layer in unet.modules():
+        if is_narrow(layer):
+            layer.forward = partial(_one_product, layer)
+
+
+def is_narrow(layer: nn.Module) -> bool:
+    """Whether a LoRA layer is so narrow, beside its rank, that one product with W + BA is cheaper than two.
+
+    Per token, forward and backward, W + BA costs about one more product of the size of W (its gradient),
+    the branch about 3 r / outputs of one and the launches of two small layers.
+    """
+    from peft.tuners.lora import LoraLayer
+
+    if not isinstance(layer, LoraLayer):
+        return False
+    base: Any = layer.get_base_layer()
+    plain = base.weight.dtype == torch.float32 and getattr(base, "groups", 1) == 1
+    return plain and base.weight.shape[0] <= 4 * layer.r[ADAPTER]
+
+
+def _one_product(layer: Any, x: Tensor) -> Tensor:
+    """A LoRA layer's output (W + BA) x; by peft's own forward wherever LoRA is off, merged or not alone."""
+    base = layer.get_base_layer()
+    alone = not layer.merged and list(layer.active_adapters) == [ADAPTER]
+    if layer.disable_adapters or not alone or base.weight.dtype != torch.float32:
+        return type(layer).forward(layer, x)
+    a, b = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
+    # Not `get_delta_weight`: for convolutions it is a convolution itself, slower than what is saved here.
+    update = (b.flatten(1) @ a.flatten(1)).view(base.weight.shape) * layer.scaling[ADAPTER]
+    if isinstance(base, nn.Linear):
+        return F.linear(x, base.weight + update, base.bias)
+    if base.weight.is_contiguous(memory_format=torch.channels_last):
+        update = update.contiguous(memory_format=torch.channels_last)
+    return F.conv2d(
+        x, base.weight + update, base.bias, base.stride, base.padding, base.dilation, base.groups
+    )
 
 
 def lora_parameters(unet: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:

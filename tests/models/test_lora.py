@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
+from torch import nn
 
 from genloc.models.attention import cross_attention_layers
 from genloc.models.lora import LoRA, add_lora, lora_parameters, lora_targets
@@ -89,6 +92,60 @@ def test_output_is_the_bases_at_first(preset):
         assert bool(parameter.any()) == (".lora_A." in name)
     with pytest.raises(RuntimeError, match="already"):
         add_lora(unet, LoRA())
+
+
+def test_one_product_gives_what_pefts_branch_gives():
+    """Narrow layers compute (W + BA) x at once: outputs and gradients are those of peft's own forward."""
+    from peft.tuners.lora import LoraLayer
+
+    unet = tiny_modules()["unet"].requires_grad_(False)
+    add_lora(unet, LoRA("all", rank=16, alpha=8))
+    latent, context = torch.randn(2, 4, 8, 8), torch.randn(2, 5, 24)
+    for _, parameter in lora_parameters(unet):
+        nn.init.normal_(parameter, std=0.1)
+    copied = copy.deepcopy(unet)
+    layers = [m for m in unet.modules() if isinstance(m, LoraLayer)]
+    narrow = [m for m in layers if "forward" in vars(m)]
+    assert {type(m.get_base_layer()) for m in narrow} == {nn.Linear, nn.Conv2d}
+    assert any(
+        m.get_base_layer().stride == (2, 2) for m in narrow if hasattr(m.get_base_layer(), "stride")
+    )
+
+    def gradients(net):
+        output = net(latent, 1, context).sample
+        output.square().sum().backward()
+        return [output, *(p.grad for _, p in lora_parameters(net) if p.grad is not None)]
+
+    found = gradients(unet)
+    assert all(torch.equal(a, b) for a, b in zip(found, gradients(copied), strict=True))
+    for parameter in unet.parameters():
+        parameter.grad = None
+    for layer in narrow:
+        del layer.forward
+    for ours, theirs in zip(found, gradients(unet), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+def test_one_product_leaves_merging_and_switching_off_to_peft():
+    unet = tiny_modules()["unet"].requires_grad_(False)
+    latent, context = torch.randn(1, 4, 8, 8), torch.randn(1, 5, 24)
+    before = unet(latent, 1, context).sample
+    add_lora(unet, LoRA("all", rank=16))
+    for _, parameter in lora_parameters(unet):
+        nn.init.normal_(parameter, std=0.05)
+    with_lora = unet(latent, 1, context).sample
+    assert not torch.allclose(with_lora, before, atol=1e-3)
+    unet.disable_adapters()
+    torch.testing.assert_close(unet(latent, 1, context).sample, before)
+    unet.enable_adapters()
+    unet.fuse_lora()
+    torch.testing.assert_close(unet(latent, 1, context).sample, with_lora, rtol=1e-4, atol=1e-4)
+
+
+def test_layers_much_wider_than_the_rank_keep_the_branch():
+    unet = tiny_modules()["unet"].requires_grad_(False)
+    add_lora(unet, LoRA("all", rank=1))
+    assert not [m for m in unet.modules() if "forward" in vars(m)]
 
 
 def test_alpha_scales_the_update():

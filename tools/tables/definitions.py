@@ -85,9 +85,9 @@ class Table:
 
 
 METHODS: dict[str, Method] = {
-    "GenLoc": Method((), rate="model.lr_lora", rates=(5e-4, 8e-4), speed=40),
+    "GenLoc": Method((), rate="model.lr_lora", rates=(2e-4, 3e-4), speed=21),
     "GenLoc without the prior (LoRA)": Method(
-        ("baseline/no_prior_lora.yaml",), rate="model.lr_lora", rates=(8e-4, 1.6e-3), speed=40
+        ("baseline/no_prior_lora.yaml",), rate="model.lr_lora", rates=(3e-4, 8e-4), speed=21
     ),
     "GenLoc without the prior (all weights)": Method(
         ("baseline/no_prior_all.yaml",), rates=(1e-3, 3e-3), speed=26
@@ -134,7 +134,7 @@ TABLES: dict[str, Table] = {
         ),
         {"zoo": TEST, "ap10k": BOTH},
         ("AP", "AP50", "AP75", "APM", "APL"),
-        {"zoo": 1200, "ap10k": 460},
+        {"zoo": 800, "ap10k": 460},
         {"zoo": (0, 1, 2), "ap10k": (0, 1, 2)},
     ),
     "2": Table(
@@ -142,7 +142,7 @@ TABLES: dict[str, Table] = {
         RIVALS,
         {"zoo": TEST, "ap10k": BOTH},
         ("AP", "AP50", "AP75", "APM", "APL"),
-        {"zoo": 3000, "ap10k": 4600},
+        {"zoo": 2000, "ap10k": 4600},
         {"zoo": (0,), "ap10k": (0,)},
     ),
     "3": Table(
@@ -161,7 +161,7 @@ TABLES: dict[str, Table] = {
             "coco": (Column("Human-Art", test="human_art"),),
         },
         ("AP", "AP50", "AP75", "APM", "APL", "AR"),
-        {"zoo": 3000, "coco": 10_486},
+        {"zoo": 2000, "coco": 10_486},
         {"zoo": (0,), "coco": (0,)},
     ),
     "5": Table(
@@ -169,7 +169,7 @@ TABLES: dict[str, Table] = {
         WITHOUT_HEAD,
         {"zoo": FEW, "ap10k": FEW + FEW_VAL},
         ("AP",),
-        {"zoo": 800, "ap10k": 460},
+        {"zoo": 600, "ap10k": 460},
         {"zoo": (0, 1, 2), "ap10k": (0, 1, 2)},
     ),
     "6": Table(
@@ -177,7 +177,7 @@ TABLES: dict[str, Table] = {
         FAMILY_ROWS,
         {"zoo": FAMILIES, "ap10k": FAMILIES},
         ("AP", "AP50", "AP75", "AR"),
-        {"zoo": 800, "ap10k": 460},
+        {"zoo": 600, "ap10k": 460},
         {"zoo": (0, 1, 2), "ap10k": (0, 1, 2)},
     ),
     "words": Table(
@@ -190,7 +190,7 @@ TABLES: dict[str, Table] = {
         ),
         {"zoo": ASKED, "ap10k": ASKED},
         ("AP", "AP50", "AP75", "APM", "APL", "AR"),
-        {"zoo": 800, "ap10k": 460},
+        {"zoo": 600, "ap10k": 460},
         {"zoo": (0, 1, 2), "ap10k": (0, 1, 2)},
     ),
     "choices": Table(
@@ -200,6 +200,7 @@ TABLES: dict[str, Table] = {
             *(Row(f"LoRA: {preset}", facts={f"{GENLOC}.lora.preset": preset}) for preset in PRESETS),
             *(Row(f"layers: {layers}", facts={f"{GENLOC}.layers": layers}) for layers in LAYERS),
             *(Row(f"context: {context}", facts={f"{GENLOC}.context": context}) for context in ("conditions", "null")),
+            *(Row(f"clean latent, t={t}", facts={f"{GENLOC}.timestep": t}) for t in (1, 201)),
             *(Row(f"crop: {part:g} of the side", facts={"data.crop_size": ("of side", part)}) for part in (0.5, 1.5)),
             *(Row(f"padding: {padding:g}", facts={"data.padding": padding}) for padding in (1.0, 1.25)),
             *(Row(f"decoding: {d}", test_facts={"model.decoding": d}) for d in ("centroid", "argmax", "quarter")),
@@ -207,7 +208,7 @@ TABLES: dict[str, Table] = {
         ),
         {"zoo": TEST, "ap10k": TEST},
         ("AP", "AP50", "AP75", "PCK@0.1"),
-        {"zoo": 1200, "ap10k": 460},
+        {"zoo": 800, "ap10k": 460},
         {"zoo": (0,), "ap10k": (0,)},
     ),
 }  # fmt: skip
