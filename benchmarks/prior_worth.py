@@ -196,6 +196,7 @@ def quick(a: argparse.Namespace) -> None:
     """Shrink everything but the seeds; its zoo and tables stay under `--runs`."""
     a.zoo, a.out = quick_zoo(a.runs), a.runs / "quick"
     a.seeds, a.steps, a.every, a.batch, a.views, a.crop_size = a.seeds[:2], [2], 1, 4, 2, 64
+    a.rank = 4
 
 
 def quick_zoo(runs: Path) -> Path:

@@ -84,7 +84,7 @@ def _values(record: Any, where: str) -> tuple[int, int, tuple[float, float, floa
         x, y, w, h = (float(value) for value in record["bbox"])
         image, category = int(record["image_id"]), int(record["category_id"])
         score = float(record["score"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         raise ValueError(
             f"{where} lacks one of image_id, category_id, bbox (4 numbers) and score: {str(record)[:120]}"
         ) from None

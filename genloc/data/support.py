@@ -157,7 +157,10 @@ def _points(given: Any, size: tuple[int, int], path: Path) -> tuple[tuple[str, .
             raise ValueError(f"{where}, expected [x, y] in pixels of the picture, or null")
         if len(place) == 3 and place[2] == 0:
             continue
-        x, y = float(place[0]), float(place[1])
+        try:
+            x, y = float(place[0]), float(place[1])
+        except OverflowError:
+            x = y = math.inf
         if not (math.isfinite(x) and math.isfinite(y)):
             raise ValueError(f"{where}: not finite")
         if not (-0.5 <= x <= size[0] - 0.5 and -0.5 <= y <= size[1] - 0.5):
@@ -181,7 +184,7 @@ def _box(given: Any, rows: np.ndarray, size: tuple[int, int], path: Path) -> Box
         return (x1, y1, x2 - x1, y2 - y1)
     try:
         x, y, w, h = (float(v) for v in given)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise ValueError(f"points: {path}: box is {given}, expected x, y, width, height") from None
     if not (w > 0 and h > 0 and math.isfinite(x + y + w + h)):
         raise ValueError(f"points: {path}: box is {given}, expected width and height above 0")

@@ -113,7 +113,7 @@ def _check_boxes(
 def _size(image: dict[str, Any]) -> tuple[float, float]:
     try:
         width, height = float(image["width"]), float(image["height"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, OverflowError):
         return np.nan, np.nan
     return (width, height) if width > 0 and height > 0 else (np.nan, np.nan)
 

@@ -72,7 +72,7 @@ def _from_json(path: Path) -> dict[str, list[np.ndarray]]:
             name = str(record["image"])
             if xy.shape != (16, 2) or seen.shape != (16,):
                 raise ValueError(f"{xy.shape} joints, expected 16 of x, y")
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{path}: record {number} is not MPII's: {error!r}") from None
         keypoints = np.column_stack([np.where(seen[:, None], xy - 1, 0), 2.0 * seen])
         kept = people.setdefault(name, [])

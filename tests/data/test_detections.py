@@ -69,6 +69,7 @@ def test_boxes_take_the_place_of_the_annotations(source: CocoKeypoints, tmp_path
         ([detection(1, bbox=[1, 2, 3])], "detection 1 lacks one of image_id"),
         ([detection(1), {"image_id": 1}], "detection 2 lacks one of"),
         (["x"], "detection 1 lacks one of"),
+        ([detection(1, bbox=[1, 2, 3, 10**400])], "detection 1 lacks one of"),
         ([detection(1, float("nan"))], "detection 1 holds a number that is not finite"),
     ],
 )

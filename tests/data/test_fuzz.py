@@ -97,6 +97,7 @@ def said_by_us(error: BaseException) -> bool:
 
 @given(changes=st.lists(places(), min_size=1, max_size=3))
 @example(changes=[(["annotations", 0, "id"], 10**20)])
+@example(changes=[(["images", 1, "width"], 10**400)])
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 def test_any_json_is_read_or_refused_in_a_sentence(
     tmp_path_factory: pytest.TempPathFactory, changes: list[tuple[list[Any], Any]]

@@ -76,6 +76,7 @@ def test_the_crop_is_the_datasets(picture: Path, tmp_path: Path) -> None:
         ({"nose": [1]}, r"'nose' is \[1\], expected \[x, y\]"),
         ({"nose": ["1", "2"]}, "expected"),
         ({"nose": [float("nan"), 2]}, "not finite"),
+        ({"nose": [10**400, 2]}, "not finite"),
         ({"nose": [80, 2]}, "outside the picture of 80 x 60"),
         ({"keypoints": {"a": [1, 2]}, "box": [1, 2, 3]}, "x, y, width, height"),
         ({"keypoints": {"a": [1, 2]}, "box": [1, 2, 0, 3]}, "above 0"),
