@@ -89,11 +89,11 @@ def add_lora(unet: Any, lora: LoRA | None, *, unreached: tuple[str, ...] = ()) -
         parameter.data = parameter.data.to(torch.float32)
         parameter.requires_grad_(not name.startswith(unreached))
     for layer in unet.modules():
-        if is_narrow(layer):
+        if _is_narrow(layer):
             layer.forward = partial(_one_product, layer)
 
 
-def is_narrow(layer: nn.Module) -> bool:
+def _is_narrow(layer: nn.Module) -> bool:
     """Whether a LoRA layer is so narrow, beside its rank, that one product with W + BA is cheaper than two.
 
     Per token, forward and backward, W + BA costs about one more product of the size of W (its gradient),
