@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.crops import Crops, order
-from genloc.codecs.heatmap import default_sigma, to_cells
+from genloc.codecs.heatmap import to_cells
 from genloc.conditions.visual import VisualCondition
 from genloc.data.categories import CategorySets, slots
 from genloc.data.episodes import Episodes, protocol_pairs
@@ -54,7 +54,13 @@ def sets(a: argparse.Namespace) -> dict[str, CategorySets]:
 def model_of(a: argparse.Namespace, lora: bool) -> GenLoc:
     """GenLoc on the prior, context null."""
     chosen = LoRA(a.lora, a.rank, a.rank) if lora else None
-    return GenLoc(Prior(a.prior, dtype="fp32"), context="null", layers=a.layers, lora=chosen).load()
+    return GenLoc(
+        Prior(a.prior, dtype="fp32"),
+        context="null",
+        layers=a.layers,
+        timestep=a.timestep,
+        lora=chosen,
+    ).load()
 
 
 def all_of(crops: Crops, device: str) -> Iterable[dict[str, Tensor]]:
@@ -95,10 +101,18 @@ def train(
         widths=feature_widths(model),
     )
     condition.to(a.device).train()
-    groups = parameter_groups(model, condition, lr=rate, lr_lora=rate, lr_condition=a.lr_condition)
+    groups = parameter_groups(
+        model,
+        condition,
+        lr=rate,
+        lr_lora=rate,
+        lr_condition=a.lr_condition,
+        lora_ratio=a.lora_ratio,
+    )
+    learning = [p for group in groups for p in group["params"]]
     optimiser, loss_of = adam(groups, 0.0), HEL()
     rates = schedule(optimiser, "cosine", warmup=min(50, a.steps // 4), steps=a.steps)
-    h, w = model.map_size(torch.empty(0, 3, a.crop_size, a.crop_size))
+    w = model.map_size(torch.empty(0, 3, a.crop_size, a.crop_size))[1]
     draws = order(len(crops), crops.views, a.batch, seed)
     rng = np.random.default_rng([seed, 2])
     source = crops.source
@@ -119,16 +133,18 @@ def train(
         points, visible = (
             support[name].unflatten(0, shown.shape) for name in ("points", "visible")
         )
-        asked = condition(
-            features(model, None, latent=support["latent"]),
-            picture_parts(points, a.crop_size),
-            visible,
-        )
-        cells = to_cells(batch["points"], a.crop_size / w)
-        value = model.log_expectation(None, asked, cells, default_sigma(h), latent=batch["latent"])
-        loss = loss_of(value, batch["visible"] & visible.any(1))
+        with torch.autocast(a.device, torch.bfloat16, enabled=a.precision == "bf16"):
+            asked = condition(
+                features(model, None, latent=support["latent"]),
+                picture_parts(points, a.crop_size),
+                visible,
+            )
+            cells = to_cells(batch["points"], a.crop_size / w)
+            value = model.log_expectation(None, asked, cells, a.sigma, latent=batch["latent"])
+            loss = loss_of(value, batch["visible"] & visible.any(1))
         optimiser.zero_grad()
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(learning, 1.0)
         optimiser.step()
         if rates is not None:
             rates.step()
@@ -141,5 +157,5 @@ def train(
                   f"{1000 * spent / step:.0f} ms a step, {left / 60:.0f} min left", flush=True)  # fmt: skip
     model.eval()
     condition.eval()
-    learning = sum(p.numel() for group in groups for p in group["params"])
-    return ByCondition(model, condition), {"curve": curve, "learning": learning, "seconds": spent}
+    amount = sum(p.numel() for p in learning)
+    return ByCondition(model, condition), {"curve": curve, "learning": amount, "seconds": spent}

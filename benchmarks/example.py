@@ -62,20 +62,24 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
         "--rates",
         type=float,
         nargs="+",
-        default=[1e-3, 3e-3],
+        default=[2e-4, 3e-4],
         help="of LoRA; chosen by val, first seed",
     )
+    add("--lora-ratio", type=float, default=10, help="of the rates of LoRA's factors (LoRA+)")
     add("--lr-condition", type=float, default=1e-3, help="of the condition's network")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    add("--steps", type=int, default=1500)
-    add("--batch", type=int, default=16, help="queries of a step")
+    add("--steps", type=int, default=1000)
+    add("--batch", type=int, default=8, help="queries of a step")
     add("--train-shots", type=int, default=1)
     add("--shots", type=int, nargs="+", default=[1, 5], help="asked with so many")
     add("--views", type=int, default=16, help="augmented crops of each instance, drawn once")
     add("--crop-size", type=int, default=128)
     add("--lora", choices=get_args(Preset), default="all")
-    add("--rank", type=int, default=16)
-    add("--layers", default="mean")
+    add("--rank", type=int, default=64)
+    add("--layers", default="finest-first", help="whose maps are merged")
+    add("--timestep", type=int, default=201, help="at which the latent is read")
+    add("--sigma", type=float, default=1.0, help="of the targets, in cells of the map")
+    add("--precision", choices=["fp32", "bf16"], default="fp32", help="of the forward pass")
     add("--sigma-pool", type=float, default=1.0, help="of the pooling of supports, in cells")
     add(
         "--temperatures",
@@ -128,6 +132,7 @@ def main(argv: list[str] | None = None) -> None:
                 "split",
                 "crop_size",
                 "layers",
+                "timestep",
                 "sigma_pool",
                 "per_category",
                 "queries",
@@ -153,7 +158,19 @@ def main(argv: list[str] | None = None) -> None:
                 | {watched: scores(a, asker, crops[watched], 1), "rate": rate, "seed": seed}
             )
 
-        named = ("lora", "rank", "steps", "batch", "train_shots", "lr_condition", "views")
+        named = (
+            *(
+                "lora",
+                "rank",
+                "lora_ratio",
+                "steps",
+                "batch",
+                "train_shots",
+                "lr_condition",
+                "views",
+            ),
+            *("sigma", "precision"),
+        )
         facts = common | {k: getattr(a, k) for k in named} | {"rate": rate, "seed": seed}
         return kept(cells / f"trained-lr{rate:g}-seed{seed}-{short_hash(facts)}.json", make)
 
@@ -232,7 +249,8 @@ def report(
         + ("further" if watched == "val" else "the")
         + " pictures of the training categories",
         f"crops of {a.crop_size}, padding 1.25, decoding: centroid; {a.steps} steps of {a.batch} queries "
-        f"with {a.train_shots} support(s); LoRA {a.lora}, rank {a.rank}, at {runs[0]['rate']:g}, the "
+        f"with {a.train_shots} support(s); LoRA {a.lora}, rank {a.rank}, at {runs[0]['rate']:g} (B at "
+        f"{a.lora_ratio:g} times that), {a.layers} at t={a.timestep}, trained in {a.precision}, the "
         f"condition's network at {a.lr_condition:g}; seeds {', '.join(map(str, a.seeds))}: mean (least to most)",
         f"rate and the correlation's temperature ({baseline['temperature']}) chosen by {watched}",
         f"prior: {a.prior}@{fingerprint}; {test.checksum} of {test.annotations}",

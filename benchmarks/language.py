@@ -68,6 +68,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--layers", type=int, default=3)
     add("--heads", type=int, default=4)
     add("--rounds", type=int, default=17, help="keypoints asked for in each training crop")
+    add("--timestep", type=int, default=201, help="at which the latent is read")
     add("--crop-size", type=int, default=128)
     add("--threads", type=int, default=0, help="of torch on the CPU; 0 leaves it alone")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -86,7 +87,15 @@ def model_of(a: argparse.Namespace, seed: int) -> KeypointLM:
     """An untrained one, with the keypoints of the zoo."""
     prior = Prior(a.prior, dtype="fp32")
     decoder = Decoder(width=a.width, layers=a.layers, heads=a.heads, seed=seed)
-    model = KeypointLM(prior, decoder, rounds=a.rounds, together=False, describe=False, seed=seed)
+    model = KeypointLM(
+        prior,
+        decoder,
+        rounds=a.rounds,
+        together=False,
+        describe=False,
+        timestep=a.timestep,
+        seed=seed,
+    )
     return model.ask_for(load_skeleton("ap10k"))
 
 
@@ -94,7 +103,7 @@ def fronts(crops: Crops, model: KeypointLM, batch: int = 32) -> np.ndarray:
     """Features of all crops, float16 [N, V, C, h, w], mapped from disk; constant, so made once."""
     prior = model.prior
     assert crops.latent is not None
-    facts = [weights_hash(prior.unet), weights_hash(prior.vae), model.front_facts()]
+    facts = [weights_hash(prior.unet), weights_hash(prior.vae), model.front_facts(), model.timestep]
     file = crops.folder / f"front-{short_hash(facts)}.npy"
     if not file.is_file():
         device = prior.alphas_cumprod.device
@@ -214,7 +223,7 @@ def main(argv: list[str] | None = None) -> None:
         for seed in a.seeds:
             recipe = {
                 name: getattr(a, name)
-                for name in ("steps", "batch", "rate", "warmup", "width", "layers", "heads", "rounds")
+                for name in ("steps", "batch", "rate", "warmup", "width", "layers", "heads", "rounds", "timestep")
             }  # fmt: skip
             facts = {
                 **recipe,

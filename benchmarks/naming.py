@@ -35,7 +35,7 @@ from benchmarks.crops import ZOO_AUGMENTATION, Crops, order, short_hash, zoo_set
 from benchmarks.prior_worth import SEEN, quick_zoo
 from benchmarks.report import protocol, write
 from benchmarks.words import table
-from genloc.codecs.heatmap import decode, default_sigma, to_cells, to_pixels
+from genloc.codecs.heatmap import decode, to_cells, to_pixels
 from genloc.conditions.naming import Naming
 from genloc.conditions.text import TextCondition
 from genloc.conditions.visual import VisualCondition
@@ -103,7 +103,7 @@ class Asked(nn.Module):
 
 
 def loss_of(
-    model: GenLoc, asked: Asked, batch: dict[str, Tensor], support: dict[str, Tensor], size: int
+    model: GenLoc, asked: Asked, batch: dict, support: dict, size: int, sigma: float
 ) -> Tensor:
     """HEL of examples, words and named examples in one pass, and InfoNCE of examples and names."""
     example = asked.examples(model, support, size)
@@ -112,9 +112,9 @@ def loss_of(
     index = torch.arange(K, device=example.device).expand(len(example), -1)
     contrast = asked.naming.contrast(example, names, index, support["visible"])
     every = torch.cat([example, names.expand(len(example), -1, -1), named], dim=1)
-    h, w = model.map_size(torch.empty(0, 3, size, size))
+    w = model.map_size(torch.empty(0, 3, size, size))[1]
     cells = to_cells(batch["points"], size / w).repeat(1, 3, 1)
-    value = model.log_expectation(None, every, cells, default_sigma(h), latent=batch["latent"])
+    value = model.log_expectation(None, every, cells, sigma, latent=batch["latent"])
     both = batch["visible"] & support["visible"]
     shown = torch.stack([both, batch["visible"], both], 1)
     parts = [HEL()(v, m) for v, m in zip(value.chunk(3, 1), shown.unbind(1), strict=True)]
@@ -177,12 +177,19 @@ def train(a: argparse.Namespace, crops: Crops, rate: float, seed: int) -> tuple[
     """One training."""
     torch.manual_seed(seed)
     model = GenLoc(
-        Prior(a.prior, dtype="fp32"), context="null", lora=LoRA(a.lora, a.rank, a.rank)
+        Prior(a.prior, dtype="fp32"),
+        context="null",
+        layers=a.layers,
+        timestep=a.timestep,
+        lora=LoRA(a.lora, a.rank, a.rank),
     ).load()
     asked = Asked(model, seed, a.gate)
     model.to(a.device)
     asked.to(a.device).train()
-    groups = parameter_groups(model, asked, lr=rate, lr_lora=rate, lr_condition=a.lr_condition)
+    groups = parameter_groups(
+        model, asked, lr=rate, lr_lora=rate, lr_condition=a.lr_condition, lora_ratio=a.lora_ratio
+    )
+    learning = [p for group in groups for p in group["params"]]
     optimiser = adam(groups, 0.0)
     rates = schedule(optimiser, "cosine", warmup=min(50, a.steps // 4), steps=a.steps)
     draws = order(len(crops), crops.views, a.batch, seed)
@@ -196,9 +203,11 @@ def train(a: argparse.Namespace, crops: Crops, rate: float, seed: int) -> tuple[
         batch = crops.batch(items, views, a.device, latent=True)
         turns = rng.integers(crops.views, size=len(items))
         support = crops.batch(with_whom[items], turns, a.device, latent=True)
-        loss = loss_of(model, asked, batch, support, crops.size)
+        with torch.autocast(a.device, torch.bfloat16, enabled=a.precision == "bf16"):
+            loss = loss_of(model, asked, batch, support, crops.size, a.sigma)
         optimiser.zero_grad()
         loss.backward()
+        torch.nn.utils.clip_grad_norm_(learning, 1.0)
         optimiser.step()
         if rates is not None:
             rates.step()
@@ -222,16 +231,21 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--zoo", type=Path, default=Path("data/zoo"), help="folder of `genloc zoo`")
     add("--prior", default="tiny", help="`tiny` or a diffusers folder")
     add("--unseen", nargs="+", default=list(UNSEEN), help="families that are not trained on")
-    add("--rate", type=float, default=1e-3, help="of LoRA")
+    add("--rate", type=float, default=3e-4, help="of LoRA")
+    add("--lora-ratio", type=float, default=10, help="of the rates of LoRA's factors (LoRA+)")
     add("--lr-condition", type=float, default=1e-3)
     add("--gate", type=float, default=1.0, help="weight of the name at the start; it learns")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    add("--steps", type=int, default=1500)
-    add("--batch", type=int, default=16)
+    add("--steps", type=int, default=1000)
+    add("--batch", type=int, default=8)
     add("--views", type=int, default=8, help="augmented crops of each instance, drawn once")
     add("--crop-size", type=int, default=128)
     add("--lora", choices=get_args(Preset), default="all")
-    add("--rank", type=int, default=16)
+    add("--rank", type=int, default=64)
+    add("--layers", default="finest-first", help="whose maps are merged")
+    add("--timestep", type=int, default=201, help="at which the latent is read")
+    add("--sigma", type=float, default=1.0, help="of the targets, in cells of the map")
+    add("--precision", choices=["fp32", "bf16"], default="fp32", help="of the forward pass")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     add("--threads", type=int, default=0, help="of torch on the CPU; 0 leaves it alone")
     add("--runs", type=Path, default=Path("runs/naming"), help="crops and finished cells")
@@ -264,7 +278,10 @@ def main(argv: list[str] | None = None) -> None:
         one.encode(prior)
     fingerprint = prior.digest()
     del prior
-    named = ("rate", "lr_condition", "gate", "steps", "batch", "lora", "rank", "device")
+    named = (
+        *("rate", "lora_ratio", "lr_condition", "gate", "steps", "batch", "lora", "rank"),
+        *("layers", "timestep", "sigma", "precision", "device"),
+    )
     facts = {name: getattr(a, name) for name in named} | {
         "prior": fingerprint, "crops": [one.key for one in crops.values()],
     }  # fmt: skip
@@ -294,7 +311,8 @@ def main(argv: list[str] | None = None) -> None:
             "seeds": f"{', '.join(map(str, a.seeds))}; mean (least to most)",
             "prior": f"{a.prior}@{fingerprint}",
             "prior has seen": SEEN if a.prior == "tiny" else "not known",
-            "model": f"LoRA {a.lora}, rank {a.rank}, context null",
+            "model": f"LoRA {a.lora}, rank {a.rank}, B at {a.lora_ratio:g} times the rate of A ({a.rate:g}); "
+            f"{a.layers} at t={a.timestep}; context null; trained in {a.precision}",
         },
     )
     lines = ["# An example, named first", ""]

@@ -82,19 +82,25 @@ def renamed(seed: int = 0) -> dict[str, Any]:
 def learner(a: argparse.Namespace, method: Method, seed: int) -> Learner:
     """An untrained model of a method, context null."""
     model = GenLoc(
-        Prior(a.prior, dtype="fp32"), context="null", lora=LoRA(a.lora, a.rank, a.rank)
+        Prior(a.prior, dtype="fp32"),
+        context="null",
+        layers=a.layers,
+        timestep=a.timestep,
+        lora=LoRA(a.lora, a.rank, a.rank),
     ).load()
     channels, text = model.prior.condition_channels, model.prior.text
     generator = torch.Generator().manual_seed(seed)
     if method.arguments is None:
-        return Learner(model, HEL(), LearnedCondition("text").build(SKELETON, channels, text))
+        learned = LearnedCondition("text").build(SKELETON, channels, text)
+        return Learner(model, HEL(), learned, sigma=a.sigma)
     condition = TextCondition(
         **method.arguments,
         descriptions=renamed() if method.renamed else None,
         held_out=() if method.all_names else HELD,
         pool=a.pool,
     )
-    return Learner(model, HEL(), condition.build(SKELETON, channels, text, generator))
+    condition.build(SKELETON, channels, text, generator)
+    return Learner(model, HEL(), condition, sigma=a.sigma)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -105,19 +111,24 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--zoo", type=Path, default=Path("data/zoo"), help="folder of `genloc zoo`")
     add("--prior", default="tiny", help="`tiny` or a diffusers folder")
     add("--methods", nargs="+", choices=list(METHODS), default=list(DEFAULT))
-    add("--rates", type=float, nargs="+", default=[1e-3, 3e-3], help="of LoRA; chosen by AP on val")
+    add("--rates", type=float, nargs="+", default=[2e-4, 3e-4], help="of LoRA; chosen by AP on val")
     add("--shots", type=int, default=0, help="training pictures of each species; 0 for all")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="rates are chosen with the first")
-    add("--steps", type=int, default=1500)
+    add("--steps", type=int, default=1000)
     add("--every", type=int, default=500, help="steps between evaluations on val")
-    add("--batch", type=int, default=16)
+    add("--batch", type=int, default=8)
     add("--views", type=int, default=8, help="augmented crops of each instance, drawn once")
     add("--crop-size", type=int, default=128)
     add("--warmup", type=int, default=50)
     add("--lr-words", type=float, default=1e-3, help="of the words' head")
     add("--lr-condition", type=float, default=1e-2, help="of learned conditions")
     add("--lora", choices=get_args(Preset), default="all")
-    add("--rank", type=int, default=16)
+    add("--rank", type=int, default=64)
+    add("--lora-ratio", type=float, default=10, help="of the rates of LoRA's factors (LoRA+)")
+    add("--layers", default="finest-first", help="whose maps are merged")
+    add("--timestep", type=int, default=201, help="at which the latent is read")
+    add("--sigma", type=float, default=1.0, help="of the targets, in cells of the map")
+    add("--precision", choices=["fp32", "bf16"], default="fp32", help="of the forward pass")
     add("--pool", choices=["end", "mean"], default="end", help="of the text encoder")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     add("--threads", type=int, default=0, help="of torch on the CPU; 0 leaves it alone")
@@ -226,6 +237,7 @@ def main(argv: list[str] | None = None) -> None:
     recipe = Recipe(
         batch=a.batch, steps=(a.steps,), every=a.every, seeds=tuple(a.seeds),
         warmup=min(a.warmup, a.steps // 4), lr_condition=a.lr_condition, device=a.device,
+        precision=a.precision,
     )  # fmt: skip
     few = only_seen(train, seen)
     contenders = []
@@ -234,6 +246,7 @@ def main(argv: list[str] | None = None) -> None:
         facts = {
             "method": str(method), "prior": fingerprint, "held out": HELD, "pool": a.pool,
             "lora": a.lora, "rank": a.rank, "nearest": nearest, "lr words": a.lr_words,
+            "layers": a.layers, "timestep": a.timestep, "sigma": a.sigma,
         }  # fmt: skip
 
         def make(seed: int, method: Method = method) -> Learner:
@@ -241,7 +254,7 @@ def main(argv: list[str] | None = None) -> None:
 
         rate = None if method.arguments is None else a.lr_words
         crops = train if method.all_names else few
-        contenders.append(Contender(name, make, crops, tuple(a.rates), facts, rate))
+        contenders.append(Contender(name, make, crops, tuple(a.rates), facts, rate, a.lora_ratio))
     asker = Asker(SKELETON, HELD, nearest, a.zoo)
     print(f"{source.summary()}\nval {len(val)}, test {len(test)} instances", flush=True)
     benchmark = Benchmark(contenders, recipe, val, test, a.runs / "cells", asker)
@@ -260,7 +273,8 @@ def main(argv: list[str] | None = None) -> None:
             "schedule": f"{a.steps} steps of {a.batch}, cosine, {recipe.warmup} of warm-up",
             "prior": f"{a.prior}@{fingerprint}",
             "prior has seen": SEEN if a.prior == "tiny" else "not known",
-            "model": f"LoRA {a.lora}, rank {a.rank}, context null; words: the text encoder's {a.pool}",
+            "model": f"LoRA {a.lora}, rank {a.rank}, B at {a.lora_ratio:g} times the rate of A; {a.layers} at "
+            f"t={a.timestep}; context null; trained in {a.precision}; words: the text encoder's {a.pool}",
         },
     )
     elsewhere = {

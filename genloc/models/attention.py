@@ -15,12 +15,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+import torch
 import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
 # (layer name, key [B or 1, K, N*D], query [B, T, N*D], heads, scale) -> what to keep of this layer
 Measure = Callable[[str, Tensor, Tensor, int, float], Tensor]
+
+PLAIN_LOGITS = 1024**2  # of a head and a crop, up to which they may lie in memory on a CPU
 
 
 @dataclass
@@ -93,8 +96,8 @@ class CKHEAttnProcessor:
         if key.shape[0] != batch:  # one context for all crops: projected once, shared by all
             key, value = (x.expand(batch, -1, -1, -1) for x in (key, value))
         if self.attention == "sdpa":
-            out = F.scaled_dot_product_attention(
-                query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), scale=attn.scale
+            out = _sdpa(
+                query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2), attn.scale
             ).transpose(1, 2)
         else:
             out = _xformers(query, key, value, attn.scale)
@@ -102,6 +105,15 @@ class CKHEAttnProcessor:
         if attn.residual_connection:
             out = out + hidden_states
         return out if attn.rescale_output_factor == 1 else out / attn.rescale_output_factor
+
+
+def _sdpa(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
+    """[B, N, T, D] each -> [B, N, T, D]."""
+    few = query.shape[-2] * key.shape[-2] <= PLAIN_LOGITS
+    if few and query.dtype == torch.bfloat16 and query.device.type == "cpu":
+        # On a CPU the backward pass of torch's fused kernel is five times as slow in bf16 as in fp32.
+        return ((query * scale) @ key.transpose(-1, -2)).softmax(-1).to(value.dtype) @ value
+    return F.scaled_dot_product_attention(query, key, value, scale=scale)
 
 
 def _xformers(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:

@@ -5,11 +5,13 @@ import logging
 
 import pytest
 import torch
+import torch.nn.functional as F
 from diffusers.models.attention_processor import AttnProcessor2_0
 
 from genloc.models.attention import (
     CKHEAttnProcessor,
     Reading,
+    _sdpa,
     attentions,
     check_installed,
     check_record,
@@ -76,6 +78,22 @@ def test_one_context_for_all_equals_copies_of_it(unet):
     context = torch.randn(1, 5, 24)
     shared = run(unet, context=context)
     torch.testing.assert_close(shared, run(unet, context=context.expand(2, -1, -1)))
+
+
+@pytest.mark.parametrize("tokens", [40, 1100])  # product by product, and torch's own kernel
+def test_attention_in_bf16_on_a_cpu_is_attention(tokens):
+    torch.manual_seed(0)
+    q, k, v, upstream = (torch.randn(1, 2, tokens, 8, dtype=torch.bfloat16) for _ in range(4))
+    truth, found = [], []
+    for attend, dtype, into in ((F.scaled_dot_product_attention, torch.float64, truth),
+                                (_sdpa, torch.bfloat16, found)):  # fmt: skip
+        given = [x.to(dtype).requires_grad_() for x in (q, k, v)]
+        out = attend(*given, scale=0.4)
+        out.backward(upstream.to(dtype))
+        into += [out, *(x.grad for x in given)]
+    assert found[0].dtype == torch.bfloat16
+    for is_, should in zip(found, truth, strict=True):
+        assert (is_.double() - should).abs().max() < 0.03 * should.abs().max()
 
 
 def test_read_out_uses_the_layers_own_projections(unet):

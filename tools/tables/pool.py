@@ -117,6 +117,8 @@ class Pool:
                     if done > 0.02 * total:
                         left *= (now - began) * len(self.slots) / done
                     text = f"about {spoken(left / len(self.slots))} left"
+                    if not progress.console.is_terminal and count > progress.tasks[0].completed:
+                        progress.console.print(f"{title}: {count} of {len(jobs)} done, {text}")
                     progress.update(bar, completed=count, left=text)
                     time.sleep(PAUSE)
         except BaseException:
