@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks.cells import Learner, Recipe
+from benchmarks.cells import Recipe
 from benchmarks.crops import Crops
+from benchmarks.learner import Learner
 from genloc.codecs.heatmap import to_cells
 from genloc.conditions.descriptions import load_descriptions
 from genloc.conditions.text import TextCondition

@@ -1,4 +1,5 @@
-"""Contenders trained on the same crops, each at its own best rate: cells that are skipped when done.
+"""Contenders trained on the same crops, each at its own best rate: cells that are skipped when done, and
+that go on from their last evaluation when they were stopped.
 
 A *cell* is one training: (contender, rate, steps, seed). Every rate and number of steps is tried with
 the first seed; the best by AP on val is then trained with the other seeds. Within a cell the best
@@ -16,32 +17,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchmarks.crops import Crops, order, short_hash
-from genloc.codecs.heatmap import default_sigma, gaussian_target, to_cells
-from genloc.inference import Decoding, localize
-from genloc.training.asking import ask
+from benchmarks.learner import Learner, batch_loss, evaluate
+from genloc.inference import Decoding
 from genloc.training.optimiser import Schedule, adam, parameter_groups, schedule
 from genloc.training.parts import check_parts
 from genloc.training.resume import trainable_state
-from genloc.training.scores import Scores
-
-
-@dataclass
-class Learner:
-    """An untrained model, ready: weights loaded, conditions built. `reads` says what it is given.
-
-    sigma: of its targets, in cells of its map; the default for the map's size if None.
-    """
-
-    model: Any
-    loss: Any
-    condition: Any = None
-    reads: Literal["image", "latent"] = "latent"
-    sigma: float | None = None
 
 
 @dataclass(frozen=True)
@@ -112,7 +96,7 @@ class Benchmark:
         self.recipe = recipe
         self.val, self.test = val, test
         self.folder = folder
-        self.score = score or evaluate
+        self.score = score or _evaluate
         self._seconds: dict[str, float] = {}  # per step, of each contender
         self._done: dict[str, int] = {}  # cells of each contender in this call
 
@@ -145,10 +129,11 @@ class Benchmark:
 
         def train() -> dict[str, Any]:
             facts = {"contender": contender.name, "rate": rate, "steps": steps, "seed": seed}
-            return facts | self._train(contender, rate, steps, seed)
+            return facts | self._train(contender, rate, steps, seed, path.with_suffix(".pt"))
 
         result = kept(path, train)
         self._seconds[contender.name] = result["seconds_per_step"]
+        path.with_suffix(".pt").unlink(missing_ok=True)
         self._done[contender.name] = self._done.get(contender.name, 0) + 1
         return result
 
@@ -168,7 +153,10 @@ class Benchmark:
         name = f"{contender.name}-lr{rate:g}-{steps}steps-seed{seed}-{short_hash(facts)}.json"
         return self.folder / name.replace(" ", "_")
 
-    def _train(self, contender: Contender, rate: float, steps: int, seed: int) -> dict[str, Any]:
+    def _train(
+        self, contender: Contender, rate: float, steps: int, seed: int, state: Path
+    ) -> dict[str, Any]:
+        """One training, from the last evaluation in `state` where it was stopped."""
         recipe = self.recipe
         torch.manual_seed(seed)
         learner = contender.make(seed)
@@ -194,7 +182,19 @@ class Benchmark:
         kept: dict[str, Tensor] = {}
         running, spent, diverged = 0.0, 0.0, False
         draws = order(len(contender.train), contender.train.views, recipe.batch, seed)
-        for step in range(1, steps + 1):
+        first = 1
+        if state.is_file():
+            saved = torch.load(state, map_location=recipe.device, weights_only=True)
+            parts.load_state_dict(saved["weights"], strict=False)
+            optimiser.load_state_dict(saved["optimiser"])
+            if rates is not None:
+                rates.load_state_dict(saved["rates"])
+            torch.set_rng_state(saved["random"].cpu())
+            curve, best, kept = saved["curve"], saved["best"], saved["kept"]
+            running, spent, first = saved["running"], saved["spent"], saved["step"] + 1
+            for _ in range(1, first):
+                next(draws)
+        for step in range(first, steps + 1):
             start = time.perf_counter()
             batch = contender.train.batch(
                 *next(draws), recipe.device, latent=learner.reads == "latent"
@@ -228,6 +228,15 @@ class Benchmark:
                     f"{left / 60:.0f} min left in all",
                     flush=True,
                 )
+                _save(
+                    state,
+                    {
+                        "weights": trainable_state(parts), "optimiser": optimiser.state_dict(),
+                        "rates": None if rates is None else rates.state_dict(),
+                        "random": torch.get_rng_state(), "curve": curve, "best": best, "kept": kept,
+                        "running": running, "spent": spent, "step": step,
+                    },
+                )  # fmt: skip
         parts.load_state_dict(kept, strict=False)
         nothing = dict.fromkeys(("AP", "AP50", "AP75", "AR", "AP pooled", "PCK@0.1"), 0.0)
         return {
@@ -255,6 +264,17 @@ class Benchmark:
         return total
 
 
+def _save(path: Path, state: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".pt.part")
+    torch.save(state, part)
+    part.replace(path)
+
+
+def _evaluate(learner: Learner, crops: Crops, recipe: Recipe) -> dict[str, float]:
+    return evaluate(learner, crops, recipe.device, recipe.decoding)
+
+
 def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """A cell's result: from its file where there is one, else made and written there."""
     if path.is_file():
@@ -265,63 +285,3 @@ def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     part.write_text(json.dumps(result, indent=1) + "\n")
     part.replace(path)
     return result
-
-
-def given(
-    learner: Learner, batch: dict[str, Tensor], asked: Tensor | None = None
-) -> tuple[tuple, dict[str, Tensor]]:
-    """Arguments of a model for a batch; `asked` instead of all that the condition asks for."""
-    condition: tuple[Tensor, ...] = ()
-    if learner.condition is not None:
-        condition = (learner.condition() if asked is None else asked,)
-    if learner.reads == "latent":
-        return (None, *condition), {"latent": batch["latent"]}
-    return (batch["image"], *condition), {}
-
-
-def batch_loss(
-    learner: Learner, batch: dict[str, Tensor], size: int, *, seed: int = 0, step: int = 0
-) -> Tensor:
-    """The loss of `KeypointModule` for a batch of crops of `size` pixels."""
-    asked, batch = ask(learner.condition, batch, seed=seed, epoch=step)
-    positional, named = given(learner, batch, asked)
-    if learner.loss.needs == "log_expectation":
-        h, w = learner.model.map_size(torch.empty(0, 3, size, size))
-        cells = to_cells(batch["points"], size / w)
-        value = learner.model.log_expectation(
-            *positional, cells, learner.sigma or default_sigma(h), **named
-        )
-        return learner.loss(value, batch["visible"])
-    maps = learner.model(*positional, **named)
-    h, w = maps.shape[-2:]
-    sigma = learner.sigma or default_sigma(h)
-    target = gaussian_target(to_cells(batch["points"], size / w), (h, w), sigma)
-    return learner.loss(maps, target, batch["visible"])
-
-
-@torch.no_grad()
-def evaluate(learner: Learner, crops: Crops, recipe: Recipe) -> dict[str, float]:
-    """AP and its kin on plain crops, 0 to 1."""
-    scores = Scores(crops.source)
-    modules = [m for m in (learner.model, learner.condition) if m is not None]
-    for module in modules:
-        module.eval()
-    for start in range(0, len(crops), 64):
-        items = np.arange(start, min(start + 64, len(crops)))
-        batch = crops.batch(
-            items, np.zeros_like(items), recipe.device, latent=learner.reads == "latent"
-        )
-        positional, named = given(learner, batch)
-        found = localize(
-            learner.model(*positional, **named),
-            batch["to_image"],
-            batch["box"],
-            crop_size=crops.size,
-            skeleton=crops.source.skeleton,
-            decoding=recipe.decoding,
-            score=getattr(learner.model, "score", "mass"),
-        )
-        scores.add(found, batch)
-    for module in modules:
-        module.train()
-    return {name: value for name, value in scores.compute().items() if not math.isnan(value)}

@@ -19,8 +19,9 @@ from typing import Literal, get_args
 
 import torch
 
-from benchmarks.cells import Benchmark, Contender, Learner, Recipe
+from benchmarks.cells import Benchmark, Contender, Recipe
 from benchmarks.crops import ZOO_AUGMENTATION, Crops, weights_hash, zoo_set
+from benchmarks.learner import Learner
 from benchmarks.report import mean_pose_scores, protocol, spread, table, tuning, write
 from genloc.conditions.learned import LearnedCondition
 from genloc.data.zoo import write_zoo
@@ -181,6 +182,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--timestep", type=int, default=201, help="at which the U-Net reads the clean latent")
     add("--sigma", type=float, default=1.0, help="of the targets, in cells of 1/8 of the crop")
     add("--init", choices=["normal", "text"], default="text", help="the conditions' start")
+    add("--precision", choices=["fp32", "bf16"], default="fp32", help="of the forward pass")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     add("--threads", type=int, default=0, help="of torch on the CPU; 0 leaves it alone")
     add("--runs", type=Path, default=Path("runs/prior_worth"), help="crops and finished cells")
@@ -264,6 +266,7 @@ def main(argv: list[str] | None = None) -> None:
     recipe = Recipe(
         batch=a.batch, steps=tuple(a.steps), every=a.every, seeds=tuple(a.seeds), schedule=a.schedule,
         warmup=min(a.warmup, min(a.steps) // 4), lr_condition=a.lr_condition, device=a.device,
+        precision=a.precision,
     )  # fmt: skip
     print(f"{source.summary()}\nval {len(val)}, test {len(test)} instances", flush=True)
     benchmark = Benchmark(contenders(a, train, prior), recipe, val, test, a.runs / "cells")
@@ -279,6 +282,7 @@ def main(argv: list[str] | None = None) -> None:
             "schedule": f"{a.schedule}, {recipe.warmup} steps of warm-up, conditions at {a.lr_condition:g}",
             "seeds": f"{', '.join(map(str, a.seeds))}; AP: mean (least to most)",
             "chosen by AP on val": "rate and number of steps with the first seed, weights along the way",
+            "precision": f"{a.precision} in training, fp32 in tests",
             "prior": f"{a.prior}@{prior.digest()}",
             "prior has seen": SEEN if a.prior == "tiny" else "not known",
             "LoRA": f"{a.lora}, rank {a.rank}, B at {a.lora_ratio:g} times the rate of A",

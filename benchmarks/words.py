@@ -26,8 +26,9 @@ import numpy as np
 import torch
 
 from benchmarks.asked import ELSEWHERE, Asker, nearest_by_words, only_seen
-from benchmarks.cells import Benchmark, Contender, Learner, Recipe
+from benchmarks.cells import Benchmark, Contender, Recipe
 from benchmarks.crops import ZOO_AUGMENTATION, Crops, zoo_set
+from benchmarks.learner import Learner
 from benchmarks.prior_worth import SEEN, quick_zoo
 from benchmarks.report import protocol, tuning, write
 from genloc.conditions.descriptions import load_descriptions, plain

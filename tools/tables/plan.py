@@ -23,7 +23,7 @@ from tools.tables.recipe import (
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 SOURCE = f"{PRIOR}.source"
-EVALUATIONS = 4  # on val, while a training runs
+EVALUATIONS = 2  # on val, while a training runs
 
 
 QUICK = {"data.crop_size": 64, "data.batch_size": 4, "data.effective_batch": 4, "data.num_workers": 0,

@@ -214,6 +214,8 @@ def _facts(
         facts.append(
             f"length of each training: {text}; the best of its evaluations on val is tested"
         )
+    if (precision := planner.set.facts.get("trainer.precision")) is not None:
+        facts.append(f"precision: {precision}, in training and in tests")
     rates: dict[str, list[str]] = {}
     for record in records:
         if (said := f"{record['rate']:g}") not in rates.setdefault(record["row"], []):
