@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import logging
+from typing import Any
 
 import pytest
 import torch
@@ -84,13 +85,14 @@ def test_one_context_for_all_equals_copies_of_it(unet):
 def test_attention_in_bf16_on_a_cpu_is_attention(tokens):
     torch.manual_seed(0)
     q, k, v, upstream = (torch.randn(1, 2, tokens, 8, dtype=torch.bfloat16) for _ in range(4))
-    truth, found = [], []
-    for attend, dtype, into in ((F.scaled_dot_product_attention, torch.float64, truth),
-                                (_sdpa, torch.bfloat16, found)):  # fmt: skip
-        given = [x.to(dtype).requires_grad_() for x in (q, k, v)]
-        out = attend(*given, scale=0.4)
-        out.backward(upstream.to(dtype))
-        into += [out, *(x.grad for x in given)]
+
+    def answers(attend: Any, dtype: torch.dtype) -> list[torch.Tensor]:
+        q2, k2, v2 = (x.detach().to(dtype).requires_grad_() for x in (q, k, v))
+        out = attend(q2, k2, v2, scale=0.4)
+        return [out, *torch.autograd.grad(out, (q2, k2, v2), upstream.to(dtype))]
+
+    truth = answers(F.scaled_dot_product_attention, torch.float64)
+    found = answers(_sdpa, torch.bfloat16)
     assert found[0].dtype == torch.bfloat16
     for is_, should in zip(found, truth, strict=True):
         assert (is_.double() - should).abs().max() < 0.03 * should.abs().max()
