@@ -9,6 +9,7 @@ without Lightning, whose cost per step would show at models this small.
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import time
@@ -192,8 +193,7 @@ class Benchmark:
             torch.set_rng_state(saved["random"].cpu())
             curve, best, kept = saved["curve"], saved["best"], saved["kept"]
             running, spent, first = saved["running"], saved["spent"], saved["step"] + 1
-            for _ in range(1, first):
-                next(draws)
+            draws = itertools.islice(draws, first - 1, None)
         for step in range(first, steps + 1):
             start = time.perf_counter()
             batch = contender.train.batch(

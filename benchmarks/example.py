@@ -159,18 +159,9 @@ def main(argv: list[str] | None = None) -> None:
             )
 
         named = (
-            *(
-                "lora",
-                "rank",
-                "lora_ratio",
-                "steps",
-                "batch",
-                "train_shots",
-                "lr_condition",
-                "views",
-            ),
-            *("sigma", "precision"),
-        )
+            "lora", "rank", "lora_ratio", "steps", "batch", "train_shots", "lr_condition", "views",
+            "sigma", "precision",
+        )  # fmt: skip
         facts = common | {k: getattr(a, k) for k in named} | {"rate": rate, "seed": seed}
         return kept(cells / f"trained-lr{rate:g}-seed{seed}-{short_hash(facts)}.json", make)
 

@@ -279,9 +279,9 @@ def main(argv: list[str] | None = None) -> None:
     fingerprint = prior.digest()
     del prior
     named = (
-        *("rate", "lora_ratio", "lr_condition", "gate", "steps", "batch", "lora", "rank"),
-        *("layers", "timestep", "sigma", "precision", "device"),
-    )
+        "rate", "lora_ratio", "lr_condition", "gate", "steps", "batch", "lora", "rank",
+        "layers", "timestep", "sigma", "precision", "device",
+    )  # fmt: skip
     facts = {name: getattr(a, name) for name in named} | {
         "prior": fingerprint, "crops": [one.key for one in crops.values()],
     }  # fmt: skip
