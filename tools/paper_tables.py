@@ -6,8 +6,9 @@
     python tools/paper_tables.py --table 5 --on ap10k --root data/ap10k --splits data/splits
 
 Finished cells are skipped, interrupted ones go on from their last checkpoint. Results are written to
-`<out>/table_<table>_<set>.{json,md,png}`: mean and spread over the seeds, the protocol, and on real data the
-paper's own numbers beside. The zoo is drawn into its root where it is missing.
+`<out>/table_<table>_<set>.{json,md,png}`, when stopped as well: mean and spread over the seeds, the protocol, and
+on real data the paper's own numbers beside. Cells that such a json holds are not run again, wherever it was
+made. The zoo is drawn into its root where it is missing.
 """
 
 from __future__ import annotations

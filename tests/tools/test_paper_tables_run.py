@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -60,6 +61,37 @@ def test_a_table_of_a_rival_is_made_and_made_again_without_training(folder: Path
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
     # What it has measured is what the next dry run says.
     assert main(quick(folder, "2", *rows, "--dry-run")) == 0
+
+
+def test_finished_cells_go_along_with_the_results(folder: Path, tmp_path: Path) -> None:
+    rows = ("--rows", "ViT", "SimplePose")
+    made = make(folder, "2", *rows)
+    elsewhere = tmp_path / "runs" / "quick"
+    results = folder / "runs" / "quick" / "results"
+    shutil.copytree(results, elsewhere / "results")
+    shutil.copytree(results.parent / "zoo", elsewhere / "zoo")
+    again = make(tmp_path, "2", *rows, "--prior", str(folder / "prior"))
+    assert again == made
+    assert not list(elsewhere.glob("**/*.ckpt"))  # nothing was trained
+    # A test that was not done needs the weights, which did not come along: that cell is trained again.
+    (metrics,) = elsewhere.glob("zoo-vit-*/tests/*/metrics.json")
+    metrics.unlink()
+    (elsewhere / "results" / "table_2_zoo.json").unlink()
+    scores = make(tmp_path, "2", *rows, "--prior", str(folder / "prior"))["values"]
+    assert scores == made["values"]
+    assert [path.parents[1].name.split("-")[1] for path in elsewhere.glob("**/best.ckpt")] == [
+        "vit"
+    ]
+
+
+def test_a_file_that_is_no_result_is_said(
+    folder: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    wrong = tmp_path / "runs" / "quick" / "results" / "table_2_zoo.json"
+    wrong.parent.mkdir(parents=True)
+    wrong.write_text("[1, 2")
+    assert main(quick(tmp_path, "2", "--prior", str(folder / "prior"), "--dry-run")) == 2
+    assert "table_2_zoo.json is no result of a table" in capsys.readouterr().err
 
 
 # Table 1's whole quick form is among the README's commands.

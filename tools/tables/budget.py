@@ -1,4 +1,4 @@
-"""How long a cell takes: measured on this machine where it has run, else by the speeds in the definitions."""
+"""How long a cell takes: as measured where one like it has run, else by the speeds in the definitions."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Speeds:
         }
 
     def known(self, job: Job) -> bool:
-        """Whether this machine has measured such a training."""
+        """Whether such a training has been measured."""
         return job.training.speed_as in self.measured
 
     def speed(self, job: Job) -> float:
@@ -54,7 +54,7 @@ class Speeds:
         """Of what is left of a job; a training that was interrupted counts whole."""
         speed = self.speed(job)
         total = 0.0
-        if job.fitted() is None:
+        if not job.trained():
             total += (job.training.crops + job.training.val_crops / FORWARD) / speed
             total += 0 if self.known(job) else START
         return total + sum(START / 2 + test.crops / (FORWARD * speed) for test in job.left())

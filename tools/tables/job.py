@@ -7,9 +7,11 @@ from the last checkpoint. The folder is locked for as long as a process works in
 
 from __future__ import annotations
 
+import datetime
 import fcntl
 import json
 import os
+import platform
 import sys
 import time
 from collections.abc import Sequence
@@ -48,6 +50,15 @@ class Job:
         path = self.folder / FIT
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
+    def weights(self) -> Path:
+        """The best checkpoint, or the last where none was chosen."""
+        best = self.folder / "checkpoints" / "best.ckpt"
+        return best if best.is_file() else best.with_name("last.ckpt")
+
+    def trained(self) -> bool:
+        """Whether no training is left to do: it is over, and its weights are there if a test needs them."""
+        return self.fitted() is not None and (not self.left() or self.weights().is_file())
+
     def left(self) -> list[Test]:
         """Tests that are not done."""
         return [test for test in self.tests if not self.metrics(test).is_file()]
@@ -66,10 +77,8 @@ class Job:
         folder = self.folder / "tests" / test.name
         configs = (*self.training.files, self.folder / "cell.yaml", folder / "test.yaml")
         named = [word for file in configs for word in ("--config", str(file))]
-        best = self.folder / "checkpoints" / "best.ckpt"
-        weights = best if best.is_file() else best.with_name("last.ckpt")
         where = ["--runs", str(folder.parent), "--name", test.name]
-        return [*named, *where, "--ckpt_path", str(weights)]
+        return [*named, *where, "--ckpt_path", str(self.weights())]
 
 
 def run(job: Job, device: str, threads: int) -> None:
@@ -89,7 +98,7 @@ def run(job: Job, device: str, threads: int) -> None:
     with (job.folder / LOG).open("a", encoding="utf-8") as log:
         _talk_to(log)
         _use(device, threads)
-        _fit(job)
+        _fit(job, device)
         for test in job.left():
             _test(job, test)
 
@@ -123,8 +132,8 @@ def _command(arguments: Sequence[str]) -> None:
         sys.exit(status)
 
 
-def _fit(job: Job) -> None:
-    if job.fitted() is not None:
+def _fit(job: Job, device: str) -> None:
+    if job.trained():
         return
     write_overlay(job.folder / "cell.yaml", job.training.facts)
     last = job.folder / "checkpoints" / "last.ckpt"
@@ -147,6 +156,8 @@ def _fit(job: Job) -> None:
             "val": {k: v for k, v in val.items() if v == v},
             "seconds": None if goes_on else round(seconds, 1),
             "threads": torch.get_num_threads(),
+            "hardware": hardware(device),
+            "date": datetime.date.today().isoformat(),
             "speed_as": job.training.speed_as,
             "crops": job.training.crops,
             "val_crops": job.training.val_crops,
@@ -164,6 +175,27 @@ def _test(job: Job, test: Test) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write_overlay(folder / "test.yaml", test.facts)
     _command(["test", *job.test_arguments(test)])
+
+
+def hardware(device: str) -> str:
+    """What a cell runs on, in words.
+
+    Args:
+        device: "cpu", or anything else for the CUDA device that torch sees.
+    """
+    if device != "cpu":
+        import torch
+
+        return torch.cuda.get_device_name()
+    model = platform.processor() or platform.machine()
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                model = line.partition(":")[2].strip()
+                break
+    except OSError:
+        pass
+    return f"{model}, {os.cpu_count()} cores"
 
 
 def write_json(path: Path, content: Any) -> None:

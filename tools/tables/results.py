@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
 import json
-import os
-import platform
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,12 +12,26 @@ from typing import Any
 from genloc import __version__
 from tools.tables.cell import Cell
 from tools.tables.job import Job
+from tools.tables.kept import finished
 from tools.tables.paper import paper_numbers
 from tools.tables.plan import Planner
 from tools.tables.recipe import what_it_has_seen
 
 Scores = dict[str, float | None]
 MEAN_POSE = "mean pose"
+# Of what a training left, beside each cell.
+SAID = (
+    "rate",
+    "steps",
+    "epochs",
+    "crops seen",
+    "trained on",
+    "prior",
+    "seconds",
+    "hardware",
+    "threads",
+    "date",
+)
 
 
 @dataclass
@@ -31,7 +42,8 @@ class Result:
         name: `table_1_zoo`. title: above it. rows, columns, scores: names, in order.
         values: row -> column -> score -> one number for each seed that is done, 0 to 100.
         paper: row -> column -> score -> the paper's number; its other rows are people's we do not run.
-        facts: below the table, one line each. missing: cells that are not done. records: all of it.
+        facts: below the table, one line each. missing: cells that are not done. records: the cells that are.
+        trainings: what they left, by name of the training (`kept.py`).
     """
 
     name: str
@@ -44,6 +56,7 @@ class Result:
     facts: list[str]
     missing: int
     records: list[dict[str, Any]] = field(default_factory=list)
+    trainings: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def shown(self, row: str, column: str, score: str) -> str:
         """Mean, and least to most over several seeds; "-" where nothing is done."""
@@ -93,7 +106,7 @@ class Result:
         content = {
             "title": self.title, "rows": self.rows, "columns": self.columns, "scores": self.scores,
             "values": self.values, "paper": self.paper, "facts": self.facts, "missing": self.missing,
-            "genloc": __version__, "cells": self.records,
+            "genloc": __version__, "cells": self.records, "trainings": self.trainings,
         }  # fmt: skip
         texts = {".json": json.dumps(content, indent=1) + "\n", ".md": self.markdown()}
         written = []
@@ -111,14 +124,14 @@ def collect(
     planner: Planner,
     cells: Sequence[Cell],
     jobs: Mapping[str, Job],
+    tuned: Mapping[str, Job],
     tried: Mapping[str, Mapping[float, float]],
-    hardware: str,
 ) -> Result:
-    """The result of a table from what its cells left.
+    """The result of a table from what its cells left, whether all are done or not.
 
     Args:
         planner: of the table. cells: all of them. jobs: by name of the training.
-        tried: method -> rate -> AP on val. hardware: that it ran on.
+        tuned: trainings that chose the rates, likewise. tried: method -> rate -> AP on val.
     """
     table, scores = planner.table, list(planner.table.scores)
     columns = [column.label for column in planner.columns]
@@ -147,9 +160,7 @@ def collect(
         records.append(
             {
                 "row": cell.row, "column": cell.column, "seed": cell.seed,
-                **{k: fit.get(k) for k in ("rate", "steps", "epochs", "crops seen", "trained on", "prior")},
-                "seconds": fit.get("seconds"), "training": cell.training.name,
-                "test": {k: v for k, v in found.items() if isinstance(v, float)},
+                **{k: fit.get(k) for k in SAID}, "training": cell.training.name, "test": cell.test.name,
             }
         )  # fmt: skip
     if mean_pose:
@@ -167,9 +178,10 @@ def collect(
         scores=scores,
         values=values,
         paper=paper_numbers(planner.table_name, planner.set_name, tuple(columns), tuple(scores)),
-        facts=_facts(planner, records, protocols, tried, hardware),
+        facts=_facts(planner, records, protocols, tried),
         missing=missing,
         records=records,
+        trainings=finished([*jobs.values(), *(j for name, j in tuned.items() if name not in jobs)]),
     )
 
 
@@ -178,7 +190,6 @@ def _facts(
     records: Sequence[Mapping[str, Any]],
     protocols: Mapping[str, Sequence[tuple[Sequence[str], int]]],
     tried: Mapping[str, Mapping[float, float]],
-    hardware: str,
 ) -> list[str]:
     seeds = ", ".join(map(str, planner.seeds))
     several = "one seed" if len(planner.seeds) == 1 else "mean (least to most) over the seeds"
@@ -237,23 +248,12 @@ def _facts(
             facts.append(f"the prior {prior} has seen {what_it_has_seen(source)}")
         else:
             facts.append(f"prior: {prior}")
-    today = datetime.date.today().isoformat()
-    return [*facts, f"{today}, {hardware}, genloc {__version__}"]
-
-
-def hardware_of(slots: Sequence[str]) -> str:
-    """What the cells run on, in words."""
-    if slots[0] != "cpu":
-        import torch
-
-        names = dict.fromkeys(torch.cuda.get_device_name(int(slot)) for slot in slots)
-        return f"{len(slots)} x {', '.join(names)}"
-    model = platform.processor() or platform.machine()
-    try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                model = line.partition(":")[2].strip()
-                break
-    except OSError:
-        pass
-    return f"{model}, {os.cpu_count()} cores, {len(slots)} trainings at once"
+    for hardware, threads in dict.fromkeys((r["hardware"], r["threads"]) for r in records):
+        days = sorted(
+            r["date"] for r in records if (r["hardware"], r["threads"]) == (hardware, threads)
+        )
+        when = " to ".join(dict.fromkeys((days[0], days[-1])))
+        facts.append(
+            f"{when}, {hardware}, {threads} threads for each training, genloc {__version__}"
+        )
+    return facts

@@ -17,9 +17,10 @@ from tools.tables.cell import Cell, Options, Training
 from tools.tables.data import Splits, draw_zoo
 from tools.tables.definitions import SETS
 from tools.tables.job import Job
+from tools.tables.kept import lay_back
 from tools.tables.plan import CONFIGS, Planner
 from tools.tables.pool import Pool, free_devices
-from tools.tables.results import collect, hardware_of
+from tools.tables.results import collect
 
 UNSEEN = Path("runs/tiny_prior_without/prior")
 HOW_UNSEEN = (
@@ -68,6 +69,7 @@ class Session:
             CONFIGS / "splits" / given.on,
             self.runs / "splits" / given.on,
         )
+        lay_back(self.out, given.on, self.runs)
         self.speeds = Speeds(self.runs)
 
     def _slots(self) -> list[str]:
@@ -83,21 +85,23 @@ class Session:
         if self.given.dry_run:
             self._say(planner, tuning)
             return 0
-        failed = self._run([t for rates in tuning.values() for t in rates.values()], "rates")
+        tuned = {t.name: Job(t, (), self.runs) for rates in tuning.values() for t in rates.values()}
+        failed = self._run_jobs(list(tuned.values()), "rates")
         rates, tried = choose(tuning, self.runs)
         cells = planner.cells(rates)
         jobs = jobs_of(cells, self.runs)
-        failed += self._run_jobs(list(jobs.values()), f"table {name}")
-        result = collect(planner, cells, jobs, tried, hardware_of(self.slots))
-        written = result.write(self.out)
-        self.console.print(Markdown(result.markdown()))
+        written: list[Path] = []
+        try:
+            failed += self._run_jobs(list(jobs.values()), f"table {name}")
+        finally:  # when stopped, what is done is written as well
+            if any(job.done() for job in jobs.values()):
+                result = collect(planner, cells, jobs, tuned, tried)
+                written = result.write(self.out)
+                self.console.print(Markdown(result.markdown()))
         for line in [*failed, *map(str, written)]:
             self.console.print(line, soft_wrap=True, highlight=False, markup=False)
         self._say_left_out(planner)
         return 1 if failed else 0
-
-    def _run(self, trainings: Sequence[Training], title: str) -> list[str]:
-        return self._run_jobs([Job(training, (), self.runs) for training in trainings], title)
 
     def _run_jobs(self, jobs: Sequence[Job], title: str) -> list[str]:
         failed = Pool(self.slots, self.threads, self.speeds).run(jobs, title)
