@@ -5,10 +5,12 @@ Letters: N instances, V views (augmentations) of each, K keypoints, S crop pixel
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -74,11 +76,12 @@ class Crops:
         }
         self.key = short_hash(facts)
         self.folder = folder / f"{source.annotations.stem}-{self.key}"
-        if not (self.folder / "labels.pt").is_file():
-            crops = KeypointDataset(
-                source, crop_size=size, padding=padding, augmentation=augmentation, seed=seed
-            )
-            self._draw(crops, views)
+        with self._alone():
+            if not (self.folder / "labels.pt").is_file():
+                crops = KeypointDataset(
+                    source, crop_size=size, padding=padding, augmentation=augmentation, seed=seed
+                )
+                self._draw(crops, views)
         self.image = np.load(self.folder / "image.npy", mmap_mode="r")
         self.labels: dict[str, Tensor] = torch.load(self.folder / "labels.pt", weights_only=True)
 
@@ -89,8 +92,15 @@ class Crops:
     def views(self) -> int:
         return self.image.shape[1]
 
-    def _draw(self, crops: KeypointDataset, views: int) -> None:
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Calls side by side want the same crops: one makes them, the others wait."""
         self.folder.mkdir(parents=True, exist_ok=True)
+        with (self.folder / "lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def _draw(self, crops: KeypointDataset, views: int) -> None:
         shape = (len(crops), views, self.size, self.size, 3)
         part = self.folder / "image.part"
         image = np.lib.format.open_memmap(part, mode="w+", dtype=np.uint8, shape=shape)
@@ -113,17 +123,21 @@ class Crops:
     def encode(self, prior: Prior, batch: int = 32) -> None:
         """Fill `latent`; on disk by the encoder's weights, since they depend on nothing else."""
         file = self.folder / f"latent-{weights_hash(prior.load().vae)}.npy"
-        if not file.is_file():
-            device = prior.alphas_cumprod.device
-            flat = self.image.reshape(-1, *self.image.shape[2:])
-            parts = [
-                prior.encode_image(to_image(flat[i : i + batch]).to(device)).cpu()
-                for i in track(range(0, len(flat), batch), description="latents")
-            ]
-            found = torch.cat(parts).unflatten(0, self.image.shape[:2])
-            np.save(file.with_suffix(".part.npy"), found.numpy())
-            file.with_suffix(".part.npy").replace(file)
+        with self._alone():
+            if not file.is_file():
+                self._encode(prior, batch, file)
         self.latent = torch.from_numpy(np.load(file))
+
+    def _encode(self, prior: Prior, batch: int, file: Path) -> None:
+        device = prior.alphas_cumprod.device
+        flat = self.image.reshape(-1, *self.image.shape[2:])
+        parts = [
+            prior.encode_image(to_image(flat[i : i + batch]).to(device)).cpu()
+            for i in track(range(0, len(flat), batch), description="latents")
+        ]
+        found = torch.cat(parts).unflatten(0, self.image.shape[:2])
+        np.save(file.with_suffix(".part.npy"), found.numpy())
+        file.with_suffix(".part.npy").replace(file)
 
     def batch(self, items: np.ndarray, views: np.ndarray, device: str, *, latent: bool) -> dict:
         """Labels [B, ...] and `image` [B, 3, S, S] or `latent` [B, 4, S/8, S/8] on a device."""

@@ -45,6 +45,7 @@ class Options:
     context: str
     init: str
     layers: str
+    finer: int
     timestep: int
     sigma: float
 
@@ -56,6 +57,7 @@ def _genloc(options: Options, unet_seed: int | None, whole: bool) -> Learner:
         context=options.context,  # type: ignore[arg-type]
         lora=lora,
         layers=options.layers,
+        finer=options.finer,
         timestep=options.timestep,
         train_unet=whole,
     ).load()
@@ -64,7 +66,7 @@ def _genloc(options: Options, unet_seed: int | None, whole: bool) -> Learner:
     init = options.init if unet_seed is None else "normal"
     condition = LearnedCondition(init)  # type: ignore[arg-type]
     condition.build(SKELETON, prior.condition_channels, prior.text)
-    return Learner(model, HEL(), condition, sigma=options.sigma)
+    return Learner(model, HEL(), condition, sigma=options.sigma * options.finer)
 
 
 def _conv_head(options: Options, output: str, upsample: int) -> Learner:
@@ -106,7 +108,7 @@ class Method:
 
 LORA, WHOLE, CONV = (2e-4, 3e-4), (5e-4, 1e-3), (1e-3, 3e-3)
 LORA_ALONE = (3e-4, 8e-4)  # on a random U-Net
-READ = ("context", "layers", "timestep", "sigma")
+READ = ("context", "layers", "finer", "timestep", "sigma")
 SCOPE = (*READ, "lora", "rank", "init")
 METHODS: dict[str, Method] = {
     "genloc": Method(
@@ -179,8 +181,14 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--lora-ratio", type=float, default=10.0, help="of the rates of LoRA's B and A (LoRA+)")
     add("--context", choices=["conditions", "null"], default="null")
     add("--layers", choices=LAYERS, default="finest-first")
+    add(
+        "--finer",
+        type=int,
+        default=1,
+        help="cells of a map in the place of one of its layer, along a side",
+    )
     add("--timestep", type=int, default=201, help="at which the U-Net reads the clean latent")
-    add("--sigma", type=float, default=1.0, help="of the targets, in cells of 1/8 of the crop")
+    add("--sigma", type=float, default=1.0, help="of the targets, in cells of 8 pixels")
     add("--init", choices=["normal", "text"], default="text", help="the conditions' start")
     add("--precision", choices=["fp32", "bf16"], default="fp32", help="of the forward pass")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -211,7 +219,9 @@ def quick_zoo(runs: Path) -> Path:
 
 def contenders(a: argparse.Namespace, train: Crops, prior: Prior) -> list[Contender]:
     """The chosen methods with their rates."""
-    options = Options(a.prior, a.lora, a.rank, a.context, a.init, a.layers, a.timestep, a.sigma)
+    options = Options(
+        a.prior, a.lora, a.rank, a.context, a.init, a.layers, a.finer, a.timestep, a.sigma
+    )
     # Rivals with a U-Net of their own are not trained again for every new prior of the same encoder.
     weights = {"prior": prior.digest(), "encoder": weights_hash(prior.vae)}
     given = dict(text.split("=", 1) for text in a.rates)
@@ -286,8 +296,8 @@ def main(argv: list[str] | None = None) -> None:
             "prior": f"{a.prior}@{prior.digest()}",
             "prior has seen": SEEN if a.prior == "tiny" else "not known",
             "LoRA": f"{a.lora}, rank {a.rank}, B at {a.lora_ratio:g} times the rate of A",
-            "model": f"context: {a.context}; layers: {a.layers}; timestep: {a.timestep}; sigma: {a.sigma:g} cells; "
-            f"conditions start: {a.init}",
+            "model": f"context: {a.context}; layers: {a.layers}; finer: {a.finer}; timestep: {a.timestep}; "
+            f"sigma: {a.sigma:g} cells of 8 pixels; conditions start: {a.init}",
         },
     )
     lines = [

@@ -39,7 +39,7 @@ LORA_FILE = "pytorch_lora_weights.safetensors"  # the name diffusers looks for
 CONDITION_FILE = "conditions.safetensors"
 FACTS_FILE = "genloc.yaml"
 CARD_FILE = "README.md"
-SWITCHES = ("context", "read_out", "layers", "timestep", "noise")
+SWITCHES = ("context", "read_out", "layers", "finer", "timestep", "noise")
 
 
 class AdapterError(ValueError):

@@ -11,9 +11,10 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from genloc.codecs.heatmap import decode, flip_back, to_pixels
+from genloc.codecs.heatmap import decode, flip_back, interleave, to_pixels
 from genloc.data.batch import sample_generator
 from genloc.data.support import Support
 from genloc.keypoints import Keypoints
@@ -21,6 +22,9 @@ from genloc.models.features import features
 from genloc.skeleton import Skeleton
 
 Decoding = Literal["centroid", "argmax", "quarter"]
+FlipTest = bool | Literal["half-cell"]
+"""False: none; True: maps are averaged with those of the mirrored crop, as published pose code does; "half-cell":
+with those of a mirrored crop that is moved by half a cell, on a grid twice as fine, for the same work."""
 
 
 class Localizer(Protocol):
@@ -42,7 +46,8 @@ def heatmaps(
     condition: Tensor | None = None,
     *,
     noise: Tensor | None = None,
-    flip_index: Sequence[int] | None = None,
+    flip_test: FlipTest = False,
+    flip_index: Sequence[int] = (),
 ) -> Tensor:
     """Maps of a batch of crops, averaged with those of the mirrored crops when asked to.
 
@@ -51,11 +56,17 @@ def heatmaps(
         image: [B, 3, S, S] in [-1, 1].
         condition: [B or 1, K, C], or None for a localizer without conditions.
         noise: [B, 4, S/8, S/8] standard normal, for a model that noises its latent; mirrored with the image.
-        flip_index: which keypoint each one becomes in the mirror, K numbers; given, the flip test is done.
+        flip_test: see `FlipTest`.
+        flip_index: which keypoint each one becomes in the mirror, K numbers, for a flip test.
 
     Returns:
-        [B, K, h, w] fp32.
+        [B, K, h, w] fp32, with "half-cell" [B, K, 2h, 2w].
+
+    Raises:
+        ValueError: another flip test, or "half-cell" where half a cell is no whole number of pixels.
     """
+    if flip_test not in (False, True, "half-cell"):
+        raise ValueError(f'flip_test is {flip_test!r}, expected false, true or "half-cell"')
     given = () if condition is None else (condition,)
 
     def maps_of(image: Tensor, noise: Tensor | None) -> Tensor:
@@ -64,10 +75,29 @@ def heatmaps(
         return model(image, *given, noise=noise)
 
     maps = maps_of(image, noise)
-    if flip_index is None:
+    if not flip_test:
         return maps
+    if flip_test == "half-cell":
+        step, rest = divmod(image.shape[-1], 2 * maps.shape[-1])
+        if rest:
+            raise ValueError(
+                f'flip_test: "half-cell" with crops of {image.shape[-1]} pixels and maps of {maps.shape[-1]} '
+                "cells: half a cell is no whole number of pixels; use true"
+            )
+        # What comes into sight at the right and at the bottom is not known here.
+        image = F.pad(image, (0, step, 0, step), mode="replicate")[..., step:, step:]
     mirrored = maps_of(image.flip(-1), None if noise is None else noise.flip(-1))
-    return (maps + flip_back(mirrored, flip_index)) / 2
+    back = flip_back(mirrored, flip_index)
+    if flip_test != "half-cell":
+        return (maps + back) / 2
+    merged = interleave(maps, back)
+    # Four cells in the place of one: what summed to 1 still does.
+    return merged / 4 if score_of(model) == "mass" else merged
+
+
+def score_of(model: Any) -> Literal["mass", "peak"]:
+    """How a model's maps say how sure they are, see `genloc.codecs.heatmap.decode`: "mass" unless it says so."""
+    return getattr(model, "score", "mass")
 
 
 def find(
@@ -80,7 +110,7 @@ def find(
     skeleton: Skeleton,
     decoding: Decoding = "centroid",
     noise: Tensor | None = None,
-    flip_test: bool = False,
+    flip_test: FlipTest = False,
     box_scores: Tensor | None = None,
     keep_heatmaps: bool = False,
 ) -> Keypoints:
@@ -91,7 +121,7 @@ def find(
             [B, K], which has no maps to keep.
         image, condition, noise: see `heatmaps`.
         to_image, boxes, skeleton, decoding, box_scores, keep_heatmaps: see `localize`.
-        flip_test: average with the maps of the mirrored crops.
+        flip_test: see `FlipTest`.
 
     Raises:
         ValueError: a flip test of a model without maps; and as `localize`.
@@ -103,15 +133,15 @@ def find(
             )
         xy, scores = locate(image)
         return in_picture(xy, scores, to_image, boxes, skeleton=skeleton, box_scores=box_scores)
-    flip_index = skeleton.flip_index if flip_test else None
+    flip: dict[str, Any] = {"flip_test": flip_test, "flip_index": skeleton.flip_index}
     return localize(
-        heatmaps(model, image, condition, noise=noise, flip_index=flip_index),
+        heatmaps(model, image, condition, noise=noise, **flip),
         to_image,
         boxes,
         crop_size=image.shape[-1],
         skeleton=skeleton,
         decoding=decoding,
-        score=getattr(model, "score", "mass"),
+        score=score_of(model),
         box_scores=box_scores,
         keep_heatmaps=keep_heatmaps,
     )

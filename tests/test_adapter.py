@@ -67,7 +67,7 @@ def maps(model, condition):
     "arguments",
     [
         {},
-        {"context": "null", "layers": "finest", "timestep": 21, "noise": False},
+        {"context": "null", "layers": "finest", "finer": 2, "timestep": 21, "noise": False},
         {"lora": LoRA("full"), "read_out": "cross-renormalised"},
         {"lora": None},
     ],
@@ -80,7 +80,7 @@ def test_what_is_saved_is_loaded(prior_folder, tmp_path, arguments):
     assert adapter.skeleton == AP10K
     assert adapter.recipe == RECIPE
     assert adapter.metrics == {"AP": 51.25, "per_species": {"cat": 0.5}}
-    for name in ("context", "read_out", "layers", "timestep", "noise", "lora"):
+    for name in ("context", "read_out", "layers", "finer", "timestep", "noise", "lora"):
         assert getattr(adapter.model, name) == getattr(model, name)
 
 

@@ -29,6 +29,7 @@ from genloc.models.read_out import (
     READ_OUTS,
     SUMS_TO_ONE,
     ReadOutName,
+    on_finer_grids,
     read_log_expectation,
     read_map,
 )
@@ -51,6 +52,9 @@ class GenLoc(nn.Module):
             empty prompt).
         layers: "mean" over all cross-attention layers of the up-blocks, "finest" (those of the finest
             grid), "finest-first" (the first of these: nothing behind it runs), or the name of one.
+        finer: a layer's queries are interpolated (bicubically) to a grid so many times as fine before they
+            meet the conditions, and so are its logits with them: a keypoint between two cells of a small
+            map can then be said, and training with HEL teaches it.
         timestep: at which the U-Net reads the latent.
         noise: add the scheduler's noise of that timestep; the noise itself is given by the caller.
         lora: None: only the conditions learn.
@@ -66,6 +70,7 @@ class GenLoc(nn.Module):
         context: Literal["conditions", "null"] | None = "conditions",
         read_out: ReadOutName = "ckhe",
         layers: str = "mean",
+        finer: int = 1,
         timestep: int = 1,
         noise: bool = False,
         lora: LoRA | None = LoRA(),  # noqa: B008 (frozen, so a shared default is safe)
@@ -80,6 +85,8 @@ class GenLoc(nn.Module):
             raise ValueError(f"read_out={read_out!r}: expected one of {READ_OUTS}")
         if layers not in LAYERS:
             place(layers)
+        if finer < 1:
+            raise ValueError(f"finer={finer}: expected 1 or more")
         if timestep < 0:
             raise ValueError(f"timestep={timestep}: expected 0 or more")
         if train_unet and lora is not None and lora.preset is not None:
@@ -88,6 +95,7 @@ class GenLoc(nn.Module):
         self.context = context
         self.read_out = read_out
         self.layers = layers
+        self.finer = finer
         self.timestep = timestep
         self.noise = noise
         self.lora = lora
@@ -247,7 +255,7 @@ class GenLoc(nn.Module):
         """(h, w) in cells of the maps that `forward` gives for crops [B, 3, H, W]."""
         stride = self.prior.stride
         h, w = image.shape[-2] // stride, image.shape[-1] // stride
-        return grids(self.prior.unet, (h, w))[place(self.layer_names[-1]).block]
+        return self._grids((h, w))[self.layer_names[-1]]
 
     def encode(self, image: Tensor) -> Tensor:
         """The clean latents of crops, [B, 4, H/8, W/8] fp32: constant per crop, so they can be cached."""
@@ -299,6 +307,8 @@ class GenLoc(nn.Module):
                 )
             kept = self.prior.alphas_cumprod[self.timestep]
             latent = kept.sqrt() * latent + (1 - kept).sqrt() * noise
+        if self.finer > 1:
+            measure = on_finer_grids(measure, self._sizes(latent), self.finer)
         reading = Reading(measure, frozenset(self.layer_names), last=self.layer_names[-1])
         if self.context == "conditions":
             context = condition
@@ -322,8 +332,13 @@ class GenLoc(nn.Module):
         return self.prior.encode_image(image)
 
     def _sizes(self, latent: Tensor) -> dict[str, tuple[int, int]]:
-        found = grids(self.prior.unet, (latent.shape[-2], latent.shape[-1]))
-        return {name: found[place(name).block] for name in self.layer_names}
+        return self._grids((latent.shape[-2], latent.shape[-1]))
+
+    def _grids(self, latent: tuple[int, int]) -> dict[str, tuple[int, int]]:
+        """(h, w) of each read layer's map for a latent of that size, by layer name."""
+        found = grids(self.prior.unet, latent)
+        sizes = {name: found[place(name).block] for name in self.layer_names}
+        return {name: (self.finer * h, self.finer * w) for name, (h, w) in sizes.items()}
 
     def _background_key(self, name: str) -> Tensor:
         to_k = self.prior.unet.get_submodule(name).to_k

@@ -11,11 +11,14 @@ that sum) and "cross-background" (one more condition that takes the tokens of no
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from genloc.models.attention import Measure
 from genloc.ops import correlation_map, heatmap_log_expectation
 from genloc.ops.precision import without_autocast
 
@@ -51,6 +54,26 @@ def read_log_expectation(
     if read_out == "ckhe":
         return heatmap_log_expectation(key, query, log_target, heads=heads, scale=scale)
     return torch.logsumexp(_log_cross(read_out, key, query, heads, scale) + log_target, dim=-1)
+
+
+def on_finer_grids(measure: Measure, sizes: Mapping[str, tuple[int, int]], times: int) -> Measure:
+    """`measure`, with each layer's queries interpolated to a grid so many `times` as fine.
+
+    Bicubically, so that between two cells whose logits are equal the logit is higher than in either
+    (linear interpolation has its maxima at the cells). The logits are linear in the queries, so it is
+    they that are interpolated. https://arxiv.org/abs/2312.00065 does so before `to_q`.
+
+    Args:
+        sizes: (h, w) of the finer grid, by layer name.
+    """
+
+    def finer(name: str, key: Tensor, query: Tensor, heads: int, scale: float) -> Tensor:
+        h, w = sizes[name]
+        grid = query.mT.unflatten(-1, (h // times, w // times)).float()
+        grid = F.interpolate(grid, (h, w), mode="bicubic", align_corners=False)
+        return measure(name, key, grid.flatten(2).mT.to(query.dtype), heads, scale)
+
+    return finer
 
 
 def _log_cross(

@@ -32,9 +32,10 @@ def test_maps_sum_to_one(folder, context, per_image):
     torch.testing.assert_close(model(None, condition, latent=model.encode(image)), maps)
 
 
-def test_maps_by_hand(folder):
+@pytest.mark.parametrize("finer", [1, 2, 3])
+def test_maps_by_hand(folder, finer):
     """Equations 7 and the merging, from the inputs of diffusers' own layers in its own forward."""
-    model = make(folder, lora=None)
+    model = make(folder, lora=None, finer=finer)
     image, condition, _ = inputs()
     ours = model(image, condition)
     modules = tiny_modules()
@@ -50,22 +51,31 @@ def test_maps_by_hand(folder):
     for name, layer in layers.items():
         q = layer.to_q(seen[name]).unflatten(-1, (layer.heads, -1)).transpose(1, 2)
         k = layer.to_k(condition).unflatten(-1, (layer.heads, -1)).transpose(1, 2)
-        c = torch.softmax(k @ q.transpose(2, 3) / q.shape[-1] ** 0.5, dim=-1).mean(1)
-        side = int(c.shape[-1] ** 0.5)
-        s = 8 // side
+        logits = k @ q.transpose(2, 3) / q.shape[-1] ** 0.5
+        side = int(logits.shape[-1] ** 0.5)
+        if finer > 1:  # between the cells, the logits themselves are interpolated
+            grid = logits.flatten(0, 1).unflatten(-1, (side, side))
+            side *= finer
+            grid = F.interpolate(grid, (side, side), mode="bicubic", align_corners=False)
+            logits = grid.flatten(2).unflatten(0, logits.shape[:2])
+        c = torch.softmax(logits, dim=-1).mean(1)
+        s = 8 * finer // side
         up = F.interpolate(c.unflatten(-1, (side, side)), scale_factor=s, mode="bilinear")
         merged.append(up / s**2)
-    assert {m.shape for m in merged} == {(2, 3, 8, 8)} and len(merged) == 4
+    assert {m.shape for m in merged} == {(2, 3, 8 * finer, 8 * finer)} and len(merged) == 4
+    assert model.map_size(image) == (8 * finer, 8 * finer)
     torch.testing.assert_close(ours, torch.stack(merged).mean(0).detach())
 
 
 @pytest.mark.parametrize("context", ["conditions", "null"])
 @pytest.mark.parametrize("read_out", ["ckhe", "cross-renormalised"])
-@pytest.mark.parametrize("layers", ["mean", "finest", "finest-first"])
-def test_log_expectation_agrees_with_the_maps(folder, context, read_out, layers):
-    model = make(folder, context=context, read_out=read_out, layers=layers)
+@pytest.mark.parametrize(
+    ("layers", "finer"), [("mean", 1), ("finest", 1), ("finest-first", 1), ("mean", 2)]
+)
+def test_log_expectation_agrees_with_the_maps(folder, context, read_out, layers, finer):
+    model = make(folder, context=context, read_out=read_out, layers=layers, finer=finer)
     image, condition, points = inputs(per_image=True)
-    target = gaussian(points, 8, 8, 1.5)
+    target = gaussian(points, 8 * finer, 8 * finer, 1.5)
     by_map = (model(image, condition) * target).sum((2, 3)).log()
     direct = model.log_expectation(image, condition, points, 1.5)
     assert direct.shape == (2, 3) and direct.dtype == torch.float32
@@ -220,6 +230,12 @@ def test_wrong_arguments_are_named(folder):
         model(torch.zeros(1, 3, 48, 48), condition)
     with pytest.raises(RuntimeError, match=r"load\(\)"):
         GenLoc(Prior(folder))(image, condition)
-    for wrong in ({"context": "none"}, {"read_out": "map"}, {"timestep": -1}, {"layers": "last"}):
-        with pytest.raises(ValueError, match=r"context|read_out|timestep|layer"):
+    for wrong in (
+        {"context": "none"},
+        {"read_out": "map"},
+        {"timestep": -1},
+        {"layers": "last"},
+        {"finer": 0},
+    ):
+        with pytest.raises(ValueError, match=r"context|read_out|timestep|layer|finer"):
             GenLoc(Prior(folder), **wrong)

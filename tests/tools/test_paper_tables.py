@@ -114,7 +114,7 @@ def test_equal_recipes_are_one_training(zoo: Path, prior: str) -> None:
     assert named["decoding: argmax"].test.name != named["as configured"].test.name
     assert named["decoding: centroid"].test.name != named["decoding: quarter"].test.name
     # At crops of 128 pixels the finest map has 16 cells.
-    assert named["sigma: 4 of 64 cells"].training.facts["model.sigma"] == 1.0
+    assert named["sigma: 4 of 64 cells"].training.facts["model.sigma"] == 2.0
     assert named["crop: 0.5 of the side"].training.facts["data.crop_size"] == 64
 
 
@@ -285,9 +285,15 @@ def test_numbers_are_collected_by_row_column_and_seed(
                    "mean_pose": {"AP": 0.01}, "protocol": [f"annotations: {cell.column}", "NMS: none"]}  # fmt: skip
         job.metrics(cell.test).parent.mkdir(parents=True)
         job.metrics(cell.test).write_text(json.dumps({"test": numbers}))
-        about = {**job.training.about, "rate": 1e-3}
+        about = {
+            **job.training.about,
+            "rate": 1e-3,
+            "hardware": "a machine",
+            "threads": 1,
+            "date": "2026-11-28",
+        }
         (job.folder / FIT).write_text(json.dumps(about))
-    found = collect(made, cells, jobs, {"ViT": {1e-3: 12.0}}, "a machine")
+    found = collect(made, cells, jobs, {}, {"ViT": {1e-3: 12.0}})
     assert found.missing == 1
     column = found.columns[0]
     assert found.values["GenLoc"][column]["AP"] == pytest.approx([50.0, 60.0])
@@ -295,7 +301,13 @@ def test_numbers_are_collected_by_row_column_and_seed(
     assert "AP75" not in found.values["ViT"][column]
     assert found.values["mean pose"][column]["AP"] == pytest.approx([1.0])
     text = found.markdown()
-    for line in ("NMS: none", f"annotations: {column}", "0.001: 12.0", "a machine", "has seen"):
+    for line in (
+        "NMS: none",
+        f"annotations: {column}",
+        "0.001: 12.0",
+        "2026-11-28, a machine",
+        "has seen",
+    ):
         assert line in text, line
     assert METRICS in {path.name for path in tmp_path.rglob("*.json")}
 

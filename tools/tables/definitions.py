@@ -169,7 +169,7 @@ TABLES: dict[str, Table] = {
         WITHOUT_HEAD,
         {"zoo": FEW, "ap10k": FEW + FEW_VAL},
         ("AP",),
-        {"zoo": 600, "ap10k": 460},
+        {"zoo": 1200, "ap10k": 460},
         {"zoo": (0, 1, 2), "ap10k": (0, 1, 2)},
     ),
     "6": Table(
@@ -177,7 +177,7 @@ TABLES: dict[str, Table] = {
         FAMILY_ROWS,
         {"zoo": FAMILIES, "ap10k": FAMILIES},
         ("AP", "AP50", "AP75", "AR"),
-        {"zoo": 600, "ap10k": 460},
+        {"zoo": 1200, "ap10k": 460},
         {"zoo": (0, 1, 2), "ap10k": (0, 1, 2)},
     ),
     "words": Table(
@@ -199,6 +199,7 @@ TABLES: dict[str, Table] = {
             Row("as configured"),
             *(Row(f"LoRA: {preset}", facts={f"{GENLOC}.lora.preset": preset}) for preset in PRESETS),
             *(Row(f"layers: {layers}", facts={f"{GENLOC}.layers": layers}) for layers in LAYERS),
+            *(Row(f"finer: {n}", facts={f"{GENLOC}.finer": n, "model.sigma": s}) for n, s in ((1, 1.0), (2, 2.0))),
             *(Row(f"context: {context}", facts={f"{GENLOC}.context": context}) for context in ("conditions", "null")),
             *(Row(f"clean latent, t={t}", facts={f"{GENLOC}.timestep": t}) for t in (1, 201)),
             *(Row(f"crop: {part:g} of the side", facts={"data.crop_size": ("of side", part)}) for part in (0.5, 1.5)),

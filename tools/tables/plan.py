@@ -11,7 +11,17 @@ from typing import Any
 
 from tools.tables.cell import Cell, Options, Test, Training
 from tools.tables.data import Splits, facts_of, labels_in, whole
-from tools.tables.definitions import METHODS, PRIOR, SETS, TABLES, Column, Method, Row, Table
+from tools.tables.definitions import (
+    GENLOC,
+    METHODS,
+    PRIOR,
+    SETS,
+    TABLES,
+    Column,
+    Method,
+    Row,
+    Table,
+)
 from tools.tables.recipe import (
     digest,
     fingerprint,
@@ -228,8 +238,9 @@ class Planner:
             if isinstance(value, tuple) and value[0] == "of side":
                 facts[key] = round(side * value[1] / 32) * 32
             elif isinstance(value, tuple) and value[0] == "of 64":
+                cells = side // 8 * (look_up(plain, f"{GENLOC}.finer") or 1)
                 # 2 of 64 is what null means.
-                facts[key] = None if value[1] == 2.0 else value[1] * (side // 8) / 64
+                facts[key] = None if value[1] == 2.0 else value[1] * cells / 64
             else:
                 facts[key] = value
         return facts
