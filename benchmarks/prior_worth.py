@@ -28,8 +28,8 @@ from genloc.data.zoo import write_zoo
 from genloc.losses import HEL, HeatmapMSE
 from genloc.models import GenLoc, LoRA, Prior
 from genloc.models.baselines import ConvHead, SimplePose
-from genloc.models.genloc import LAYERS
 from genloc.models.lora import Preset
+from genloc.models.walk import LAYERS
 from genloc.skeleton import load_skeleton
 
 SKELETON = load_skeleton("ap10k")

@@ -1,6 +1,6 @@
 """From a batch of crops to keypoints in image pixels: maps, flip test, decoding.
 
-Used by evaluation in training and by the predictor alike, so both give the same numbers.
+Used by evaluation in training and by the predictor alike: both give the same numbers.
 Letters: B crops, K keypoints, h, w cells of the maps, S crop pixels.
 """
 
@@ -23,8 +23,8 @@ from genloc.skeleton import Skeleton
 
 Decoding = Literal["centroid", "argmax", "quarter"]
 FlipTest = bool | Literal["half-cell"]
-"""False: none; True: maps are averaged with those of the mirrored crop, as published pose code does; "half-cell":
-with those of a mirrored crop that is moved by half a cell, on a grid twice as fine, for the same work."""
+"""Whether maps are averaged with those of the mirrored crop; "half-cell": of one that is moved by half a cell as well,
+on a grid twice as fine, for the same work."""
 
 
 class Localizer(Protocol):
@@ -56,23 +56,20 @@ def heatmaps(
         image: [B, 3, S, S] in [-1, 1].
         condition: [B or 1, K, C], or None for a localizer without conditions.
         noise: [B, 4, S/8, S/8] standard normal, for a model that noises its latent; mirrored with the image.
-        flip_test: see `FlipTest`.
-        flip_index: which keypoint each one becomes in the mirror, K numbers, for a flip test.
+        flip_test: see `FlipTest`. flip_index: which keypoint each one becomes in the mirror, K numbers.
 
     Returns:
         [B, K, h, w] fp32, with "half-cell" [B, K, 2h, 2w].
 
     Raises:
-        ValueError: another flip test, or "half-cell" where half a cell is no whole number of pixels.
+        ValueError: a flip test that is not, or "half-cell" where half a cell is no whole number of pixels.
     """
     if flip_test not in (False, True, "half-cell"):
         raise ValueError(f'flip_test is {flip_test!r}, expected false, true or "half-cell"')
     given = () if condition is None else (condition,)
 
     def maps_of(image: Tensor, noise: Tensor | None) -> Tensor:
-        if noise is None:
-            return model(image, *given)
-        return model(image, *given, noise=noise)
+        return model(image, *given, **({} if noise is None else {"noise": noise}))
 
     maps = maps_of(image, noise)
     if not flip_test:
@@ -96,7 +93,7 @@ def heatmaps(
 
 
 def score_of(model: Any) -> Literal["mass", "peak"]:
-    """How a model's maps say how sure they are, see `genloc.codecs.heatmap.decode`: "mass" unless it says so."""
+    """How a model's maps say how sure they are (`genloc.codecs.heatmap.decode`)."""
     return getattr(model, "score", "mass")
 
 
@@ -133,9 +130,9 @@ def find(
             )
         xy, scores = locate(image)
         return in_picture(xy, scores, to_image, boxes, skeleton=skeleton, box_scores=box_scores)
-    flip: dict[str, Any] = {"flip_test": flip_test, "flip_index": skeleton.flip_index}
+    how: dict[str, Any] = {"flip_test": flip_test, "flip_index": skeleton.flip_index}
     return localize(
-        heatmaps(model, image, condition, noise=noise, **flip),
+        heatmaps(model, image, condition, noise=noise, **how),
         to_image,
         boxes,
         crop_size=image.shape[-1],
@@ -186,9 +183,9 @@ def condition_of(model: Any, condition: Any, batch: Mapping[str, Tensor]) -> Ten
         return None
     if not getattr(condition, "reads_support", False):
         return condition()
-    image = batch["support_image"]
-    parts = picture_parts(batch["support_points"], image.shape[-1])
-    return condition(features(model, image.flatten(0, 1)), parts, batch["support_visible"])
+    image, points = batch["support_image"], batch["support_points"]
+    seen = features(model, image.flatten(0, 1))
+    return condition(seen, picture_parts(points, image.shape[-1]), batch["support_visible"])
 
 
 @torch.no_grad()
@@ -214,8 +211,7 @@ def look_like(
     shown = [support.crop(crop_size, padding) for support in supports]
     image, points, visible = (np.stack([one[i] for one in shown]) for i in range(3))
     lost = np.flatnonzero(~visible.any(0))
-    if len(lost):
-        names = [supports[0].skeleton.keypoints[k] for k in lost]
+    if names := [supports[0].skeleton.keypoints[k] for k in lost]:
         raise ValueError(f"points: {names} lie outside the box in every support; widen the box")
     device = next(condition.parameters()).device
     batch = {"support_image": image, "support_points": points, "support_visible": visible}
@@ -237,9 +233,7 @@ def asked_for(
 ) -> tuple[Tensor, Skeleton]:
     """What an adapter looks for, [1, K, C], and what the K are: its own, or what examples show.
 
-    Args:
-        model, condition, skeleton: of the adapter.
-        like, crop_size, padding: see `look_like`.
+    Args: of the adapter; like, crop_size, padding: see `look_like`.
 
     Raises:
         ValueError: the condition needs examples and there are none, or the other way round.

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from genloc.models.attention import (
@@ -29,14 +28,22 @@ from genloc.models.read_out import (
     READ_OUTS,
     SUMS_TO_ONE,
     ReadOutName,
+    merge_layers,
     on_finer_grids,
     read_log_expectation,
     read_map,
 )
-from genloc.models.walk import front_learns, grids, place, unreached, walk, walk_front
+from genloc.models.walk import (
+    LAYERS,
+    chosen,
+    front_learns,
+    grids,
+    place,
+    unreached,
+    walk,
+    walk_front,
+)
 from genloc.ops import gaussian_log_target
-
-LAYERS = ("mean", "finest", "finest-first")  # choices of layers that are no layer's name
 
 
 class GenLoc(nn.Module):
@@ -52,9 +59,8 @@ class GenLoc(nn.Module):
             empty prompt).
         layers: "mean" over all cross-attention layers of the up-blocks, "finest" (those of the finest
             grid), "finest-first" (the first of these: nothing behind it runs), or the name of one.
-        finer: a layer's queries are interpolated (bicubically) to a grid so many times as fine before they
-            meet the conditions, and so are its logits with them: a keypoint between two cells of a small
-            map can then be said, and training with HEL teaches it.
+        finer: queries are interpolated to a grid so many times as fine (`read_out.on_finer_grids`): small
+            maps can then say, and training with HEL teaches, what lies between their layer's cells.
         timestep: at which the U-Net reads the latent.
         noise: add the scheduler's noise of that timestep; the noise itself is given by the caller.
         lora: None: only the conditions learn.
@@ -117,15 +123,7 @@ class GenLoc(nn.Module):
             raise ValueError(
                 f"timestep={self.timestep}: this prior has {steps} steps, 0 to {steps - 1}"
             )
-        names = list(cross_attention_layers(unet, "up"))
-        if self.layers.startswith("finest"):
-            block = place(names[-1]).block
-            names = [name for name in names if place(name).block == block]
-            names = names[:1] if self.layers == "finest-first" else names
-        elif self.layers != "mean":
-            if self.layers not in names:
-                raise ValueError(f"layers={self.layers!r}: this U-Net has {names}")
-            names = [self.layers]
+        names = chosen(list(cross_attention_layers(unet, "up")), self.layers)
         install(unet, names, attention=self.prior.attention)
         not_run = unreached(unet, names[-1])
         if self.train_unet:
@@ -156,16 +154,7 @@ class GenLoc(nn.Module):
             RuntimeError: a layer gave no map, since something replaced its attention processor.
         """
         maps = self.layer_maps(image, condition, noise, latent=latent, front=front)
-        h, w = maps[self.layer_names[-1]].shape[-2:]
-        merged = []
-        for layer_map in maps.values():
-            s = h // layer_map.shape[-2]
-            if s > 1:
-                layer_map = F.interpolate(layer_map, (h, w), mode="bilinear", align_corners=False)
-                if self.read_out in SUMS_TO_ONE:
-                    layer_map = layer_map / s**2
-            merged.append(layer_map)
-        return torch.stack(merged).mean(0) if len(merged) > 1 else merged[0]
+        return merge_layers(list(maps.values()), sums_to_one=self.read_out in SUMS_TO_ONE)
 
     def log_expectation(
         self,
@@ -254,8 +243,8 @@ class GenLoc(nn.Module):
     def map_size(self, image: Tensor) -> tuple[int, int]:
         """(h, w) in cells of the maps that `forward` gives for crops [B, 3, H, W]."""
         stride = self.prior.stride
-        h, w = image.shape[-2] // stride, image.shape[-1] // stride
-        return self._grids((h, w))[self.layer_names[-1]]
+        sides = torch.Size(n // stride for n in image.shape[-2:])
+        return self._sizes(sides)[self.layer_names[-1]]
 
     def encode(self, image: Tensor) -> Tensor:
         """The clean latents of crops, [B, 4, H/8, W/8] fp32: constant per crop, so they can be cached."""
@@ -291,11 +280,8 @@ class GenLoc(nn.Module):
         """One pass of the U-Net over the latent; what `measure` returned, by layer name."""
         unet = self.prior.unet
         channels = self.prior.condition_channels
-        if (
-            condition.ndim != 3
-            or condition.shape[0] not in (1, latent.shape[0])
-            or condition.shape[2] != channels
-        ):
+        fits = condition.ndim == 3 and condition.shape[0] in (1, len(latent))
+        if not fits or condition.shape[2] != channels:
             raise ValueError(
                 f"condition has shape {tuple(condition.shape)}; expected [{latent.shape[0]} or 1, K, {channels}]"
             )
@@ -303,7 +289,7 @@ class GenLoc(nn.Module):
             if noise is None or noise.shape != latent.shape:
                 got = None if noise is None else tuple(noise.shape)
                 raise ValueError(
-                    f"noise is {got}; with noise=True give standard normal numbers of shape {tuple(latent.shape)}"
+                    f"noise is {got}; give standard normal numbers {tuple(latent.shape)}"
                 )
             kept = self.prior.alphas_cumprod[self.timestep]
             latent = kept.sqrt() * latent + (1 - kept).sqrt() * noise
@@ -331,12 +317,10 @@ class GenLoc(nn.Module):
         assert image is not None
         return self.prior.encode_image(image)
 
-    def _sizes(self, latent: Tensor) -> dict[str, tuple[int, int]]:
-        return self._grids((latent.shape[-2], latent.shape[-1]))
-
-    def _grids(self, latent: tuple[int, int]) -> dict[str, tuple[int, int]]:
-        """(h, w) of each read layer's map for a latent of that size, by layer name."""
-        found = grids(self.prior.unet, latent)
+    def _sizes(self, latent: Tensor | torch.Size) -> dict[str, tuple[int, int]]:
+        """(h, w) of each read layer's map for a latent, or a latent of these sides, by layer name."""
+        h, w = (latent.shape if isinstance(latent, Tensor) else latent)[-2:]
+        found = grids(self.prior.unet, (h, w))
         sizes = {name: found[place(name).block] for name in self.layer_names}
         return {name: (self.finer * h, self.finer * w) for name, (h, w) in sizes.items()}
 

@@ -11,7 +11,7 @@ that sum) and "cross-background" (one more condition that takes the tokens of no
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
@@ -54,6 +54,23 @@ def read_log_expectation(
     if read_out == "ckhe":
         return heatmap_log_expectation(key, query, log_target, heads=heads, scale=scale)
     return torch.logsumexp(_log_cross(read_out, key, query, heads, scale) + log_target, dim=-1)
+
+
+def merge_layers(maps: Sequence[Tensor], *, sums_to_one: bool) -> Tensor:
+    """The mean of the layers' maps [B, K, h_layer, w_layer] on the grid of the last and finest, [B, K, h, w].
+
+    Each is upsampled bilinearly, `sums_to_one` divided by s^2 as well: for whole s its sum stays exactly 1.
+    """
+    h, w = maps[-1].shape[-2:]
+    merged = []
+    for layer_map in maps:
+        s = h // layer_map.shape[-2]
+        if s > 1:
+            layer_map = F.interpolate(layer_map, (h, w), mode="bilinear", align_corners=False)
+            if sums_to_one:
+                layer_map = layer_map / s**2
+        merged.append(layer_map)
+    return torch.stack(merged).mean(0) if len(merged) > 1 else merged[0]
 
 
 def on_finer_grids(measure: Measure, sizes: Mapping[str, tuple[int, int]], times: int) -> Measure:

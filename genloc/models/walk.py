@@ -33,6 +33,30 @@ def place(name: str) -> Place:
     return Place(int(parts[1]), int(parts[3]), int(parts[5]))
 
 
+LAYERS = ("mean", "finest", "finest-first")  # choices of layers that are no layer's name
+
+
+def chosen(names: list[str], layers: str) -> list[str]:
+    """Which of the up-blocks' cross-attention layers, in the order they run, are read.
+
+    Args:
+        layers: "mean" for all, "finest" for those of the last block's grid, "finest-first" for the first of
+            these, or the name of one.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
+    if layers == "mean":
+        return names
+    if layers in LAYERS:
+        block = place(names[-1]).block
+        finest = [name for name in names if place(name).block == block]
+        return finest if layers == "finest" else finest[:1]
+    if layers not in names:
+        raise ValueError(f"layers={layers!r}: this U-Net has {names}")
+    return [layers]
+
+
 def unreached(unet: Any, last: str) -> tuple[str, ...]:
     """Name prefixes of the modules that do not run, when the walk stops after reading `last`."""
     block, attention, inner = place(last)

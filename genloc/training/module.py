@@ -47,8 +47,7 @@ class KeypointModule(pl.LightningModule):
         schedule: of all rates, after `warmup` optimiser steps.
         warmup: optimiser steps over which the rates rise.
         sigma: of the target Gaussian in cells of the finest map; null for 2 at 64 cells, scaled with the map.
-        flip_test: average with the mirrored crop in `validate` and `test` (`genloc.inference.FlipTest`); never
-            while training.
+        flip_test: of `validate` and `test` (`genloc.inference.FlipTest`); never while training.
         decoding: how a map becomes a point.
         cache: folder in which what the frozen net makes of a training crop is kept; needs `data.views`.
             See `training/cache.py` for what it costs on disk.

@@ -106,14 +106,14 @@ def test_equal_recipes_are_one_training(zoo: Path, prior: str) -> None:
     whole_method = {c.training.name for c in one if c.row.startswith("HEL") and c.seed == 0}
     assert len(whole_method) == 1
     named = {c.row: c for c in choices}
-    same = ("as configured", "LoRA: all", "layers: finest-first", "context: null", "clean latent, t=201",
+    same = ("as configured", "LoRA: all", "layers: finest-first", "context: null", "clean latent, t=201", "finer: 2",
             "padding: 1.25", "sigma: 4 of 64 cells", "decoding: argmax")  # fmt: skip
     assert {named[row].training.name for row in same} == whole_method
     assert len({c.training.name for c in choices}) == len(choices) - (len(same) + 2) + 1
     assert named["decoding: argmax"].test.facts["model.decoding"] == "argmax"
     assert named["decoding: argmax"].test.name != named["as configured"].test.name
     assert named["decoding: centroid"].test.name != named["decoding: quarter"].test.name
-    # At crops of 128 pixels the finest map has 16 cells.
+    # At crops of 128 pixels the finest map has 16 cells, read as 32.
     assert named["sigma: 4 of 64 cells"].training.facts["model.sigma"] == 2.0
     assert named["crop: 0.5 of the side"].training.facts["data.crop_size"] == 64
 
