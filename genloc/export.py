@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from genloc import __version__
-from genloc.codecs.heatmap import decode, to_pixels
-from genloc.inference import heatmaps, score_of
+from genloc.codecs.heatmap import Score, decode, to_pixels
+from genloc.inference import heatmaps
 from genloc.predictor import KeypointPredictor
 
 OPSET = 20  # the least in which every operation used here is exported as itself
@@ -30,14 +30,13 @@ class CropLocalizer(nn.Module):
         super().__init__()
         self.model: Any = predictor.model
         self.register_buffer("condition", predictor.condition)
-        self.flip_test, self.flip_index = predictor.flip_test, predictor.skeleton.flip_index
+        self.flip_index = predictor.skeleton.flip_index if predictor.flip_test else None
         self.decoding = predictor.decoding
-        self.score = score_of(predictor.model)
+        self.score: Score = getattr(predictor.model, "score", "mass")
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[B, 3, S, S] in [-1, 1] -> xy [B, K, 2] in crop pixels, scores [B, K], maps [B, K, h, w]."""
-        flip: Any = {"flip_test": self.flip_test, "flip_index": self.flip_index}
-        maps = heatmaps(self.model, image, self.condition, **flip)
+        maps = heatmaps(self.model, image, self.condition, flip_index=self.flip_index)
         cells, scores = decode(maps, method=self.decoding, score=self.score)
         return to_pixels(cells, image.shape[-1] / maps.shape[-1]), scores, maps
 

@@ -1,6 +1,6 @@
 """From a batch of crops to keypoints in image pixels: maps, flip test, decoding.
 
-Used by evaluation in training and by the predictor alike: both give the same numbers.
+Used by evaluation in training and by the predictor alike, so both give the same numbers.
 Letters: B crops, K keypoints, h, w cells of the maps, S crop pixels.
 """
 
@@ -11,10 +11,9 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from genloc.codecs.heatmap import decode, flip_back, interleave, to_pixels
+from genloc.codecs.heatmap import decode, flip_back, to_pixels
 from genloc.data.batch import sample_generator
 from genloc.data.support import Support
 from genloc.keypoints import Keypoints
@@ -22,9 +21,6 @@ from genloc.models.features import features
 from genloc.skeleton import Skeleton
 
 Decoding = Literal["centroid", "argmax", "quarter"]
-FlipTest = bool | Literal["half-cell"]
-"""Whether maps are averaged with those of the mirrored crop; "half-cell": of one that is moved by half a cell as well,
-on a grid twice as fine, for the same work."""
 
 
 class Localizer(Protocol):
@@ -46,8 +42,7 @@ def heatmaps(
     condition: Tensor | None = None,
     *,
     noise: Tensor | None = None,
-    flip_test: FlipTest = False,
-    flip_index: Sequence[int] = (),
+    flip_index: Sequence[int] | None = None,
 ) -> Tensor:
     """Maps of a batch of crops, averaged with those of the mirrored crops when asked to.
 
@@ -56,45 +51,23 @@ def heatmaps(
         image: [B, 3, S, S] in [-1, 1].
         condition: [B or 1, K, C], or None for a localizer without conditions.
         noise: [B, 4, S/8, S/8] standard normal, for a model that noises its latent; mirrored with the image.
-        flip_test: see `FlipTest`. flip_index: which keypoint each one becomes in the mirror, K numbers.
+        flip_index: which keypoint each one becomes in the mirror, K numbers; given, the flip test is done.
 
     Returns:
-        [B, K, h, w] fp32, with "half-cell" [B, K, 2h, 2w].
-
-    Raises:
-        ValueError: a flip test that is not, or "half-cell" where half a cell is no whole number of pixels.
+        [B, K, h, w] fp32.
     """
-    if flip_test not in (False, True, "half-cell"):
-        raise ValueError(f'flip_test is {flip_test!r}, expected false, true or "half-cell"')
     given = () if condition is None else (condition,)
 
     def maps_of(image: Tensor, noise: Tensor | None) -> Tensor:
-        return model(image, *given, **({} if noise is None else {"noise": noise}))
+        if noise is None:
+            return model(image, *given)
+        return model(image, *given, noise=noise)
 
     maps = maps_of(image, noise)
-    if not flip_test:
+    if flip_index is None:
         return maps
-    if flip_test == "half-cell":
-        step, rest = divmod(image.shape[-1], 2 * maps.shape[-1])
-        if rest:
-            raise ValueError(
-                f'flip_test: "half-cell" with crops of {image.shape[-1]} pixels and maps of {maps.shape[-1]} '
-                "cells: half a cell is no whole number of pixels; use true"
-            )
-        # What comes into sight at the right and at the bottom is not known here.
-        image = F.pad(image, (0, step, 0, step), mode="replicate")[..., step:, step:]
     mirrored = maps_of(image.flip(-1), None if noise is None else noise.flip(-1))
-    back = flip_back(mirrored, flip_index)
-    if flip_test != "half-cell":
-        return (maps + back) / 2
-    merged = interleave(maps, back)
-    # Four cells in the place of one: what summed to 1 still does.
-    return merged / 4 if score_of(model) == "mass" else merged
-
-
-def score_of(model: Any) -> Literal["mass", "peak"]:
-    """How a model's maps say how sure they are (`genloc.codecs.heatmap.decode`)."""
-    return getattr(model, "score", "mass")
+    return (maps + flip_back(mirrored, flip_index)) / 2
 
 
 def find(
@@ -107,7 +80,7 @@ def find(
     skeleton: Skeleton,
     decoding: Decoding = "centroid",
     noise: Tensor | None = None,
-    flip_test: FlipTest = False,
+    flip_test: bool = False,
     box_scores: Tensor | None = None,
     keep_heatmaps: bool = False,
 ) -> Keypoints:
@@ -118,7 +91,7 @@ def find(
             [B, K], which has no maps to keep.
         image, condition, noise: see `heatmaps`.
         to_image, boxes, skeleton, decoding, box_scores, keep_heatmaps: see `localize`.
-        flip_test: see `FlipTest`.
+        flip_test: average with the maps of the mirrored crops.
 
     Raises:
         ValueError: a flip test of a model without maps; and as `localize`.
@@ -130,15 +103,15 @@ def find(
             )
         xy, scores = locate(image)
         return in_picture(xy, scores, to_image, boxes, skeleton=skeleton, box_scores=box_scores)
-    how: dict[str, Any] = {"flip_test": flip_test, "flip_index": skeleton.flip_index}
+    flip_index = skeleton.flip_index if flip_test else None
     return localize(
-        heatmaps(model, image, condition, noise=noise, **how),
+        heatmaps(model, image, condition, noise=noise, flip_index=flip_index),
         to_image,
         boxes,
         crop_size=image.shape[-1],
         skeleton=skeleton,
         decoding=decoding,
-        score=score_of(model),
+        score=getattr(model, "score", "mass"),
         box_scores=box_scores,
         keep_heatmaps=keep_heatmaps,
     )
@@ -183,9 +156,9 @@ def condition_of(model: Any, condition: Any, batch: Mapping[str, Tensor]) -> Ten
         return None
     if not getattr(condition, "reads_support", False):
         return condition()
-    image, points = batch["support_image"], batch["support_points"]
-    seen = features(model, image.flatten(0, 1))
-    return condition(seen, picture_parts(points, image.shape[-1]), batch["support_visible"])
+    image = batch["support_image"]
+    parts = picture_parts(batch["support_points"], image.shape[-1])
+    return condition(features(model, image.flatten(0, 1)), parts, batch["support_visible"])
 
 
 @torch.no_grad()
@@ -211,7 +184,8 @@ def look_like(
     shown = [support.crop(crop_size, padding) for support in supports]
     image, points, visible = (np.stack([one[i] for one in shown]) for i in range(3))
     lost = np.flatnonzero(~visible.any(0))
-    if names := [supports[0].skeleton.keypoints[k] for k in lost]:
+    if len(lost):
+        names = [supports[0].skeleton.keypoints[k] for k in lost]
         raise ValueError(f"points: {names} lie outside the box in every support; widen the box")
     device = next(condition.parameters()).device
     batch = {"support_image": image, "support_points": points, "support_visible": visible}
@@ -233,7 +207,9 @@ def asked_for(
 ) -> tuple[Tensor, Skeleton]:
     """What an adapter looks for, [1, K, C], and what the K are: its own, or what examples show.
 
-    Args: of the adapter; like, crop_size, padding: see `look_like`.
+    Args:
+        model, condition, skeleton: of the adapter.
+        like, crop_size, padding: see `look_like`.
 
     Raises:
         ValueError: the condition needs examples and there are none, or the other way round.

@@ -22,7 +22,7 @@ from genloc.data.crops import Boxes, Crops, cut_crops
 from genloc.data.picture import as_picture
 from genloc.data.support import Support
 from genloc.hub import fetch_adapter
-from genloc.inference import Decoding, FlipTest, Localizer, asked_for, find, latent_noise
+from genloc.inference import Decoding, Localizer, asked_for, find, latent_noise
 from genloc.keypoints import Keypoints
 from genloc.models.prior import Prior
 from genloc.skeleton import Skeleton
@@ -39,8 +39,7 @@ class KeypointPredictor:
         crop_size: S, as in training.
         padding: side of a crop over the longer side of its box, as in training.
         decoding: how a map becomes a point; see `genloc.codecs.heatmap.decode`.
-        flip_test: average with the maps of the mirrored crop: twice the work, a little better (see
-            `genloc.inference.FlipTest`).
+        flip_test: average with the maps of the mirrored crop: twice the work, a little better.
         batch_size: crops that go through the model at once.
         device: "auto" is a CUDA device where there is one, else the CPU.
         seed: of the noise, for a model that wants noise.
@@ -58,7 +57,7 @@ class KeypointPredictor:
         crop_size: int = 512,
         padding: float = 1.25,
         decoding: Decoding = "centroid",
-        flip_test: FlipTest = False,
+        flip_test: bool = False,
         batch_size: int = 8,
         device: str | torch.device = "auto",
         seed: int = 0,
@@ -96,7 +95,7 @@ class KeypointPredictor:
         prior: Prior | str | None = None,
         phrases: Sequence[str] = (),
         like: Sequence[Support] = (),
-        flip_test: FlipTest | None = None,
+        flip_test: bool | None = None,
         batch_size: int = 8,
         device: str | torch.device = "auto",
     ) -> Self:
@@ -142,7 +141,7 @@ class KeypointPredictor:
             crop_size=recipe["crop_size"],
             padding=recipe["padding"],
             decoding=recipe["decoding"],
-            flip_test=recipe.get("flip_test", False) if flip_test is None else flip_test,
+            flip_test=bool(recipe.get("flip_test")) if flip_test is None else flip_test,
             batch_size=batch_size,
             device=device,
             seed=recipe.get("seed") or 0,

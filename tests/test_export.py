@@ -38,22 +38,6 @@ def test_a_small_localizer(tmp_path: Path) -> None:
     assert json.loads(facts)["keypoints"] == ["red", "green", "blue"]
 
 
-class Blocks(torch.nn.Module):
-    """Cells of 8 pixels: each colour's light in each."""
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return torch.nn.functional.avg_pool2d(image.clamp_min(0), 8)
-
-
-def test_a_mirrored_crop_half_a_cell_off_goes_along(tmp_path: Path) -> None:
-    predictor = spots_predictor(crop_size=32, flip_test="half-cell")
-    predictor.model = Blocks()
-    file = export_onnx(predictor, tmp_path / "blocks.onnx")
-    compare(predictor, file, (1, 3))
-    facts = onnxruntime.InferenceSession(str(file)).get_modelmeta().custom_metadata_map["genloc"]
-    assert json.loads(facts)["flip_test"] == "half-cell"
-
-
 @pytest.mark.slow
 def test_an_adapter_on_the_prior(tmp_path: Path) -> None:
     predictor = KeypointPredictor.from_pretrained(write_adapter(tmp_path), device="cpu")

@@ -112,7 +112,7 @@ class Tasks:
             own,
             adapter.skeleton,
             **{name: recipe[name] for name in wanted},
-            flip_test=recipe.get("flip_test", False),
+            flip_test=bool(recipe.get("flip_test")),
             device=device,
             seed=recipe.get("seed") or 0,
         )

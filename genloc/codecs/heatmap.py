@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 Method = Literal["centroid", "argmax", "quarter"]
@@ -170,25 +169,3 @@ def flip_back(maps: Tensor, flip_index: Sequence[int]) -> Tensor:
             f"got {tuple(flip_index)}"
         )
     return maps.flip(-1)[:, list(flip_index)]
-
-
-def interleave(maps: Tensor, moved: Tensor) -> Tensor:
-    """Maps of a crop, and of the crop moved right and down by half a cell, on a grid twice as fine.
-
-    The centres of one grid lie on the corners of the other, so a point between cells of the one is within a
-    cell of the other. Both are upsampled bilinearly and averaged; in the first row and column, which the
-    moved crop does not show, the first stands alone. A value stays as large as it was.
-
-    Args:
-        maps, moved: ``[B, K, h, w]``.
-
-    Returns:
-        ``[B, K, 2h, 2w]``.
-    """
-    fine, other = (
-        F.interpolate(m, scale_factor=2, mode="bilinear", align_corners=False)
-        for m in (maps, moved)
-    )
-    both = (fine[..., 1:, 1:] + other[..., :-1, :-1]) / 2
-    right = torch.cat((fine[..., 1:, :1], both), -1)
-    return torch.cat((fine[..., :1, :], right), -2)

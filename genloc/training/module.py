@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from genloc.codecs.heatmap import default_sigma, gaussian_target, to_cells
-from genloc.inference import Decoding, FlipTest, condition_of, find, latent_noise
+from genloc.inference import Decoding, condition_of, find, latent_noise
 from genloc.keypoints import Keypoints
 from genloc.models.features import feature_widths
 from genloc.training.asking import answer_loss, ask
@@ -47,7 +47,7 @@ class KeypointModule(pl.LightningModule):
         schedule: of all rates, after `warmup` optimiser steps.
         warmup: optimiser steps over which the rates rise.
         sigma: of the target Gaussian in cells of the finest map; null for 2 at 64 cells, scaled with the map.
-        flip_test: of `validate` and `test` (`genloc.inference.FlipTest`); never while training.
+        flip_test: average with the mirrored crop in `validate` and `test`; never while training.
         decoding: how a map becomes a point.
         cache: folder in which what the frozen net makes of a training crop is kept; needs `data.views`.
             See `training/cache.py` for what it costs on disk.
@@ -73,7 +73,7 @@ class KeypointModule(pl.LightningModule):
         schedule: Schedule = "constant",
         warmup: int = 0,
         sigma: float | None = None,
-        flip_test: FlipTest = False,
+        flip_test: bool = False,
         decoding: Decoding = "centroid",
         cache: str | None = None,
         keep: Kept = "latents",
@@ -284,7 +284,7 @@ class KeypointModule(pl.LightningModule):
             skeleton=self.data.skeleton,
             decoding=self.decoding,
             noise=self._noise(batch, 0),
-            flip_test=False if self.trainer.state.fn == "fit" else self.flip_test,
+            flip_test=self.flip_test and self.trainer.state.fn != "fit",
             keep_heatmaps=not self.heatmaps_of.isdisjoint(batch["annotation_id"].tolist()),
         )
         assert self.scores is not None

@@ -96,9 +96,6 @@ def recipe(module: KeypointModule, data: KeypointData) -> dict[str, Any]:
     }
 
 
-_FLIP_TESTS = {False: "off", True: "on", "half-cell": "on, the mirrored crop moved by half a cell"}
-
-
 def write_outcome(
     module: KeypointModule,
     data: KeypointData,
@@ -130,7 +127,7 @@ def write_outcome(
             checksum=source.checksum,
             boxes="ground truth" if source.box_scores is None else _detections(data, name),
             padding=str(data.padding),
-            flip_test=_FLIP_TESTS[module.flip_test],
+            flip_test="on" if module.flip_test else "off",
             decoding=module.decoding,
             sigmas=sigmas_name(data.skeleton, first),
             nms=_nms(source, scoring),

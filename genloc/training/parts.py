@@ -5,8 +5,6 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-from genloc.inference import FlipTest
-
 
 def reads_support(condition: Any) -> bool:
     """Whether a condition is made from labelled support pictures."""
@@ -19,7 +17,7 @@ def check_parts(
     loss: Any,
     *,
     episodes: bool | None = None,
-    flip_test: FlipTest = False,
+    flip_test: bool = False,
 ) -> None:
     """Refuse parts that do not go together.
 

@@ -65,3 +65,11 @@ def test_what_no_second_try_would_mend_fails_at_once(tmp_path: Path) -> None:
     done, calls = install(tmp_path, 99, "ERROR: No matching distribution found for torch==9.9")
     assert done.returncode != 0 and calls == 1
     assert "No matching distribution" in done.stderr
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    says = "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device"
+    done, calls = install(tmp_path, 99, says)
+    assert done.returncode != 0 and calls == 1
+    assert "The disk is full: " in done.stderr and " free of " in done.stderr
+    assert "GENLOC_VENV" in done.stderr
