@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from genloc.cli import main
 from genloc.skeleton import ANIMALPOSE, COCO, Skeleton
 from tests.make_categories import write_categories
 from tests.make_coco import write_coco
 from tests.make_prior import write_folder
+from tools.tables.recipe import resolve
 
 CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 PRIOR = "model.model.init_args.prior.init_args.source"
@@ -205,12 +207,26 @@ def test_a_decoder_of_one_s_own_trains_and_is_scored(prior: Path, tmp_path: Path
     assert main(["test", *arguments, "--ckpt_path", "none"]) == 0
 
 
+PUBLISHED = {
+    "context": "conditions", "timestep": 1, "lora": {"preset": "cross", "rank": 16, "alpha": 16},
+    "layers": "mean", "finer": 1,
+}  # fmt: skip
+
+
 def test_the_real_prior_s_overlay_keeps_what_it_does_not_name(prior: Path, tmp_path: Path) -> None:
     own_data(tmp_path / "data")
     arguments = ["--config", str(CONFIGS / "own_data.yaml")]
     arguments += ["--config", str(tmp_path / "data" / "mine.yaml")]
     arguments += ["--config", str(CONFIGS / "prior" / "sd15.yaml")]
     assert main(["fit", *arguments, *small(tmp_path / "data", prior, tmp_path / "runs")]) == 0
+    files = [CONFIGS / "own_data.yaml", CONFIGS / "prior" / "sd15.yaml"]
+    laid = resolve(files, {"data.annotations": "mine.json"})["model"]
+    # Nothing of the built-in prior's recipe is left in the published model.
+    published = yaml.safe_load((CONFIGS / "ap10k.yaml").read_text())["model"]
+    for name in ("context", "timestep", "lora", "layers", "finer"):
+        assert laid["model"]["init_args"][name] == PUBLISHED[name], name
+        assert published["model"]["init_args"].get(name, PUBLISHED[name]) == PUBLISHED[name], name
+    assert (laid["lr_lora"], laid["lora_ratio"], laid["sigma"]) == (1e-3, 1, None)
 
 
 @pytest.mark.parametrize(
@@ -218,8 +234,6 @@ def test_the_real_prior_s_overlay_keeps_what_it_does_not_name(prior: Path, tmp_p
     [("ap10k", 100), ("coco", 14), ("human_art", 14), ("ablation/ten_epochs", 10)],
 )
 def test_the_paper_s_recipe_is_in_its_configurations(name: str, epochs: int) -> None:
-    import yaml
-
     given = yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())
     assert given["trainer"]["max_epochs"] == epochs
     if name.startswith("ablation"):
