@@ -282,7 +282,8 @@ def test_numbers_are_collected_by_row_column_and_seed(
         job = jobs[cell.training.name]
         ap = 0.5 + 0.1 * cell.seed + (0.05 if cell.row == "ViT" else 0)
         numbers = {"AP": ap, "AP50": ap, "AP75": None, "AR": ap, "instances": 9,
-                   "mean_pose": {"AP": 0.01}, "protocol": [f"annotations: {cell.column}", "NMS: none"]}  # fmt: skip
+                   "mean_pose": {"AP": 0.01},
+                   "protocol": [f"annotations: {zoo}/{cell.column}", "NMS: none"]}  # fmt: skip
         job.metrics(cell.test).parent.mkdir(parents=True)
         job.metrics(cell.test).write_text(json.dumps({"test": numbers}))
         about = {
@@ -303,12 +304,13 @@ def test_numbers_are_collected_by_row_column_and_seed(
     text = found.markdown()
     for line in (
         "NMS: none",
-        f"annotations: {column}",
+        f"annotations: {zoo.name}/{column}",
         "0.001: 12.0",
         "2026-11-28, a machine",
         "has seen",
     ):
         assert line in text, line
+    assert f"{zoo}/" not in json.dumps([text, found.trainings])  # where it lies on this machine
     assert METRICS in {path.name for path in tmp_path.rglob("*.json")}
 
 

@@ -18,8 +18,23 @@ SHOWN = ("mean_pose", "protocol", "instances")
 """Of a test's `metrics.json`, beside its numbers: what a table shows."""
 
 
-def finished(jobs: Iterable[Job]) -> dict[str, dict[str, Any]]:
-    """Name of the training -> what `fit` left, and what each finished test did, by the test's name."""
+def read_test(path: Path, root: Path) -> dict[str, Any]:
+    """What a test left in its `metrics.json`; in its protocol, files below `root` are named from there.
+
+    Where the data lies on this machine says nothing to who reads a table elsewhere.
+    """
+    found = json.loads(path.read_text(encoding="utf-8"))["test"]
+    above = f"{root.absolute().parent}/"
+    found["protocol"] = [line.replace(above, "") for line in found["protocol"]]
+    return found
+
+
+def finished(jobs: Iterable[Job], root: Path) -> dict[str, dict[str, Any]]:
+    """Name of the training -> what `fit` left, and what each finished test did, by the test's name.
+
+    Args:
+        root: folder of the data.
+    """
     found: dict[str, dict[str, Any]] = {}
     for job in jobs:
         if (fit := job.fitted()) is None:
@@ -27,12 +42,13 @@ def finished(jobs: Iterable[Job]) -> dict[str, dict[str, Any]]:
         tests: dict[str, Any] = {}
         for test in job.tests:
             if (path := job.metrics(test)).is_file():
-                scores = json.loads(path.read_text(encoding="utf-8"))["test"]
+                scores = read_test(path, root)
                 tests[test.name] = {
                     key: value
                     for key, value in scores.items()
                     if key in SHOWN or isinstance(value, float)
                 }
+        fit.pop("command", None)  # of files on this machine
         found[job.training.name] = {"fit": fit, "tests": tests}
     return found
 

@@ -12,7 +12,7 @@ from typing import Any
 from genloc import __version__
 from tools.tables.cell import Cell
 from tools.tables.job import Job
-from tools.tables.kept import finished
+from tools.tables.kept import finished, read_test
 from tools.tables.paper import paper_numbers
 from tools.tables.plan import Planner
 from tools.tables.recipe import what_it_has_seen
@@ -147,7 +147,7 @@ def collect(
         if not path.is_file():
             missing += 1
             continue
-        found = json.loads(path.read_text(encoding="utf-8"))["test"]
+        found = read_test(path, planner.options.root)
         for score in scores:
             if (value := found.get(score)) is not None:
                 kept = values.setdefault(cell.row, {}).setdefault(cell.column, {})
@@ -181,7 +181,7 @@ def collect(
         facts=_facts(planner, records, protocols, tried),
         missing=missing,
         records=records,
-        trainings=finished([*jobs.values(), *(j for name, j in tuned.items() if name not in jobs)]),
+        trainings=finished({**tuned, **jobs}.values(), planner.options.root),
     )
 
 
