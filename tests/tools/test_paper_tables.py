@@ -286,14 +286,8 @@ def test_numbers_are_collected_by_row_column_and_seed(
                    "protocol": [f"annotations: {zoo}/{cell.column}", "NMS: none"]}  # fmt: skip
         job.metrics(cell.test).parent.mkdir(parents=True)
         job.metrics(cell.test).write_text(json.dumps({"test": numbers}))
-        about = {
-            **job.training.about,
-            "rate": 1e-3,
-            "hardware": "a machine",
-            "threads": 1,
-            "date": "2026-11-28",
-        }
-        (job.folder / FIT).write_text(json.dumps(about))
+        made_on = {"rate": 1e-3, "hardware": "a machine", "threads": 1, "date": "2026-11-28"}
+        (job.folder / FIT).write_text(json.dumps({**job.training.about, **made_on}))
     found = collect(made, cells, jobs, {}, {"ViT": {1e-3: 12.0}})
     assert found.missing == 1
     column = found.columns[0]

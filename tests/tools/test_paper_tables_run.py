@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ import pytest
 from tests.make_prior import write_folder
 from tools.paper_tables import main
 from tools.tables.definitions import TABLES
-from tools.tables.job import FIT
+from tools.tables.job import FIT, Job
+from tools.tables.session import Session
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ZOO_TABLES = [name for name, table in TABLES.items() if "zoo" in table.columns]
@@ -82,6 +84,31 @@ def test_finished_cells_go_along_with_the_results(folder: Path, tmp_path: Path) 
     assert [path.parents[1].name.split("-")[1] for path in elsewhere.glob("**/best.ckpt")] == [
         "vit"
     ]
+
+
+def test_a_table_that_is_stopped_writes_what_is_done(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = ("--rows", "ViT", "SimplePose")
+    made = make(folder, "2", *rows)
+    written = folder / "runs" / "quick" / "results" / "table_2_zoo.json"
+    written.unlink()
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tools.tables.session.Pool.run", stop)
+    real = Session._run_jobs
+    calls: list[str] = []
+
+    def first_alone(self: Session, jobs: Sequence[Job], title: str) -> list[str]:
+        calls.append(title)
+        return [] if title == "rates" else real(self, jobs, title)
+
+    monkeypatch.setattr(Session, "_run_jobs", first_alone)
+    assert main(quick(folder, "2", *rows)) == 130
+    assert calls == ["rates", "table 2"]
+    assert json.loads(written.read_text())["values"] == made["values"]
 
 
 def test_a_file_that_is_no_result_is_said(

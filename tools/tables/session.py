@@ -90,14 +90,15 @@ class Session:
         rates, tried = choose(tuning, self.runs)
         cells = planner.cells(rates)
         jobs = jobs_of(cells, self.runs)
-        written: list[Path] = []
         try:
             failed += self._run_jobs(list(jobs.values()), f"table {name}")
-        finally:  # when stopped, what is done is written as well
+        except KeyboardInterrupt:  # what is done is written all the same
             if any(job.done() for job in jobs.values()):
-                result = collect(planner, cells, jobs, tuned, tried)
-                written = result.write(self.out)
-                self.console.print(Markdown(result.markdown()))
+                collect(planner, cells, jobs, tuned, tried).write(self.out)
+            raise
+        result = collect(planner, cells, jobs, tuned, tried)
+        written = result.write(self.out)
+        self.console.print(Markdown(result.markdown()))
         for line in [*failed, *map(str, written)]:
             self.console.print(line, soft_wrap=True, highlight=False, markup=False)
         self._say_left_out(planner)
