@@ -63,6 +63,8 @@ def lay_back(out: Path, set_name: str, runs: Path) -> None:
         try:
             trainings = json.loads(path.read_text(encoding="utf-8")).get("trainings", {})
             for name, left in trainings.items():
+                if (runs / name / "checkpoints").is_dir():
+                    continue  # begun here: what was trained elsewhere says nothing of these weights
                 files = {runs / name / FIT: left["fit"]}
                 for test, scores in left["tests"].items():
                     files[runs / name / "tests" / test / METRICS] = {"test": scores}
