@@ -58,6 +58,7 @@ def model_of(a: argparse.Namespace, lora: bool) -> GenLoc:
         Prior(a.prior, dtype="fp32"),
         context="null",
         layers=a.layers,
+        finer=a.finer,
         timestep=a.timestep,
         lora=chosen,
     ).load()
@@ -140,7 +141,9 @@ def train(
                 visible,
             )
             cells = to_cells(batch["points"], a.crop_size / w)
-            value = model.log_expectation(None, asked, cells, a.sigma, latent=batch["latent"])
+            value = model.log_expectation(
+                None, asked, cells, a.sigma * a.finer, latent=batch["latent"]
+            )
             loss = loss_of(value, batch["visible"] & visible.any(1))
         optimiser.zero_grad()
         loss.backward()

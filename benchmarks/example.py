@@ -77,8 +77,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--lora", choices=get_args(Preset), default="all")
     add("--rank", type=int, default=64)
     add("--layers", default="finest-first", help="whose maps are merged")
+    add("--finer", type=int, default=2, help="times that maps are finer than their layer")
     add("--timestep", type=int, default=201, help="at which the latent is read")
-    add("--sigma", type=float, default=1.0, help="of the targets, in cells of the map")
+    add("--sigma", type=float, default=1.0, help="of the targets, in cells of 8 pixels")
     add("--precision", choices=["fp32", "bf16"], default="fp32", help="of the forward pass")
     add("--sigma-pool", type=float, default=1.0, help="of the pooling of supports, in cells")
     add(
@@ -132,6 +133,7 @@ def main(argv: list[str] | None = None) -> None:
                 "split",
                 "crop_size",
                 "layers",
+                "finer",
                 "timestep",
                 "sigma_pool",
                 "per_category",
@@ -241,7 +243,7 @@ def report(
         + " pictures of the training categories",
         f"crops of {a.crop_size}, padding 1.25, decoding: centroid; {a.steps} steps of {a.batch} queries "
         f"with {a.train_shots} support(s); LoRA {a.lora}, rank {a.rank}, at {runs[0]['rate']:g} (B at "
-        f"{a.lora_ratio:g} times that), {a.layers} at t={a.timestep}, trained in {a.precision}, the "
+        f"{a.lora_ratio:g} times that), {a.layers}, finer: {a.finer}, at t={a.timestep}, trained in {a.precision}, the "
         f"condition's network at {a.lr_condition:g}; seeds {', '.join(map(str, a.seeds))}: mean (least to most)",
         f"rate and the correlation's temperature ({baseline['temperature']}) chosen by {watched}",
         f"prior: {a.prior}@{fingerprint}; {test.checksum} of {test.annotations}",

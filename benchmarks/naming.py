@@ -180,6 +180,7 @@ def train(a: argparse.Namespace, crops: Crops, rate: float, seed: int) -> tuple[
         Prior(a.prior, dtype="fp32"),
         context="null",
         layers=a.layers,
+        finer=a.finer,
         timestep=a.timestep,
         lora=LoRA(a.lora, a.rank, a.rank),
     ).load()
@@ -204,7 +205,7 @@ def train(a: argparse.Namespace, crops: Crops, rate: float, seed: int) -> tuple[
         turns = rng.integers(crops.views, size=len(items))
         support = crops.batch(with_whom[items], turns, a.device, latent=True)
         with torch.autocast(a.device, torch.bfloat16, enabled=a.precision == "bf16"):
-            loss = loss_of(model, asked, batch, support, crops.size, a.sigma)
+            loss = loss_of(model, asked, batch, support, crops.size, a.sigma * a.finer)
         optimiser.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(learning, 1.0)
@@ -243,8 +244,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--lora", choices=get_args(Preset), default="all")
     add("--rank", type=int, default=64)
     add("--layers", default="finest-first", help="whose maps are merged")
+    add("--finer", type=int, default=2, help="times that maps are finer than their layer")
     add("--timestep", type=int, default=201, help="at which the latent is read")
-    add("--sigma", type=float, default=1.0, help="of the targets, in cells of the map")
+    add("--sigma", type=float, default=1.0, help="of the targets, in cells of 8 pixels")
     add("--precision", choices=["fp32", "bf16"], default="fp32", help="of the forward pass")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     add("--threads", type=int, default=0, help="of torch on the CPU; 0 leaves it alone")
@@ -280,7 +282,7 @@ def main(argv: list[str] | None = None) -> None:
     del prior
     named = (
         "rate", "lora_ratio", "lr_condition", "gate", "steps", "batch", "lora", "rank",
-        "layers", "timestep", "sigma", "precision", "device",
+        "layers", "finer", "timestep", "sigma", "precision", "device",
     )  # fmt: skip
     facts = {name: getattr(a, name) for name in named} | {
         "prior": fingerprint, "crops": [one.key for one in crops.values()],
@@ -312,7 +314,7 @@ def main(argv: list[str] | None = None) -> None:
             "prior": f"{a.prior}@{fingerprint}",
             "prior has seen": SEEN if a.prior == "tiny" else "not known",
             "model": f"LoRA {a.lora}, rank {a.rank}, B at {a.lora_ratio:g} times the rate of A ({a.rate:g}); "
-            f"{a.layers} at t={a.timestep}; context null; trained in {a.precision}",
+            f"{a.layers}, finer: {a.finer}, at t={a.timestep}; context null; trained in {a.precision}",
         },
     )
     lines = ["# An example, named first", ""]

@@ -181,12 +181,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--lora-ratio", type=float, default=10.0, help="of the rates of LoRA's B and A (LoRA+)")
     add("--context", choices=["conditions", "null"], default="null")
     add("--layers", choices=LAYERS, default="finest-first")
-    add(
-        "--finer",
-        type=int,
-        default=1,
-        help="cells of a map in the place of one of its layer, along a side",
-    )
+    add("--finer", type=int, default=2, help="times that maps are finer than their layer")
     add("--timestep", type=int, default=201, help="at which the U-Net reads the clean latent")
     add("--sigma", type=float, default=1.0, help="of the targets, in cells of 8 pixels")
     add("--init", choices=["normal", "text"], default="text", help="the conditions' start")

@@ -86,6 +86,7 @@ def learner(a: argparse.Namespace, method: Method, seed: int) -> Learner:
         Prior(a.prior, dtype="fp32"),
         context="null",
         layers=a.layers,
+        finer=a.finer,
         timestep=a.timestep,
         lora=LoRA(a.lora, a.rank, a.rank),
     ).load()
@@ -93,7 +94,7 @@ def learner(a: argparse.Namespace, method: Method, seed: int) -> Learner:
     generator = torch.Generator().manual_seed(seed)
     if method.arguments is None:
         learned = LearnedCondition("text").build(SKELETON, channels, text)
-        return Learner(model, HEL(), learned, sigma=a.sigma)
+        return Learner(model, HEL(), learned, sigma=a.sigma * a.finer)
     condition = TextCondition(
         **method.arguments,
         descriptions=renamed() if method.renamed else None,
@@ -101,7 +102,7 @@ def learner(a: argparse.Namespace, method: Method, seed: int) -> Learner:
         pool=a.pool,
     )
     condition.build(SKELETON, channels, text, generator)
-    return Learner(model, HEL(), condition, sigma=a.sigma)
+    return Learner(model, HEL(), condition, sigma=a.sigma * a.finer)
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -127,8 +128,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--rank", type=int, default=64)
     add("--lora-ratio", type=float, default=10, help="of the rates of LoRA's factors (LoRA+)")
     add("--layers", default="finest-first", help="whose maps are merged")
+    add("--finer", type=int, default=2, help="times that maps are finer than their layer")
     add("--timestep", type=int, default=201, help="at which the latent is read")
-    add("--sigma", type=float, default=1.0, help="of the targets, in cells of the map")
+    add("--sigma", type=float, default=1.0, help="of the targets, in cells of 8 pixels")
     add("--precision", choices=["fp32", "bf16"], default="fp32", help="of the forward pass")
     add("--pool", choices=["end", "mean"], default="end", help="of the text encoder")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -247,7 +249,7 @@ def main(argv: list[str] | None = None) -> None:
         facts = {
             "method": str(method), "prior": fingerprint, "held out": HELD, "pool": a.pool,
             "lora": a.lora, "rank": a.rank, "nearest": nearest, "lr words": a.lr_words,
-            "layers": a.layers, "timestep": a.timestep, "sigma": a.sigma,
+            "layers": a.layers, "finer": a.finer, "timestep": a.timestep, "sigma": a.sigma,
         }  # fmt: skip
 
         def make(seed: int, method: Method = method) -> Learner:
@@ -274,8 +276,9 @@ def main(argv: list[str] | None = None) -> None:
             "schedule": f"{a.steps} steps of {a.batch}, cosine, {recipe.warmup} of warm-up",
             "prior": f"{a.prior}@{fingerprint}",
             "prior has seen": SEEN if a.prior == "tiny" else "not known",
-            "model": f"LoRA {a.lora}, rank {a.rank}, B at {a.lora_ratio:g} times the rate of A; {a.layers} at "
-            f"t={a.timestep}; context null; trained in {a.precision}; words: the text encoder's {a.pool}",
+            "model": f"LoRA {a.lora}, rank {a.rank}, B at {a.lora_ratio:g} times the rate of A; {a.layers}, "
+            f"finer: {a.finer}, at t={a.timestep}; context null; trained in {a.precision}; "
+            f"words: the text encoder's {a.pool}",
         },
     )
     elsewhere = {

@@ -5,7 +5,7 @@ just ends, it states presentation times, and its wheels write H.264, which brows
 wheels cannot write.
 """
 
-from genloc.media.read import Frame, Pictures, Video, find_media
+from genloc.media.read import Frame, Pictures, Video, find_media, name_in
 from genloc.media.write import VideoSegments
 
-__all__ = ["Frame", "Pictures", "Video", "VideoSegments", "find_media"]
+__all__ = ["Frame", "Pictures", "Video", "VideoSegments", "find_media", "name_in"]

@@ -6,7 +6,7 @@ import contextlib
 import glob
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -60,7 +60,7 @@ class Pictures:
 
     def name(self, index: int) -> str:
         """Name of a frame."""
-        return self.files[index].relative_to(self.folder).as_posix()
+        return name_in(self.folder, self.files[index])
 
     def fingerprint(self) -> str:
         """Names and sizes of the files, as a short hash."""
@@ -77,6 +77,11 @@ class Pictures:
                 yield Frame(index, name, picture)
             except OSError as error:
                 yield Frame(index, name, None, str(error))
+
+
+def name_in(folder: Path, file: Path) -> str:
+    """What a picture is called in results: its path from the input's folder, in which it need not lie."""
+    return (file.relative_to(folder) if file.is_relative_to(folder) else file).as_posix()
 
 
 class Video:
@@ -120,11 +125,11 @@ class Video:
         due = start
         if start >= len(self):
             return
-        for index, rgb in self._decoded(start):
+        for index, decoded in self._from(start):
             if index < due or index >= len(self):
                 continue
             yield from (self._broken(i) for i in range(due, index))
-            yield Frame(index, self.name(index), ArrayPicture(rgb))
+            yield Frame(index, self.name(index), ArrayPicture(_upright(decoded)))
             due = index + 1
         yield from (self._broken(i) for i in range(due, len(self)))
 
@@ -156,18 +161,37 @@ class Video:
 
             stream = container.streams.video[0]
             self._rate = Fraction(stream.average_rate or stream.guessed_rate or 25)
+            # An AVI states no times; those that are made up for it follow the order of its packets, which is
+            # another than that of its frames where some refer to later ones.
+            stated = container.format.name != "avi"
             times: list[int | None] = []
             with contextlib.suppress(av.error.FFmpegError):  # cut off: what is there counts
                 for packet in container.demux(stream):
                     if packet.size and not packet.is_discard:
                         times.append(packet.pts)
         known = sorted({t for t in times if t is not None})
-        if len(known) == len(times):
+        if stated and len(known) == len(times):
             return known, True
         return list(range(len(times))), False
 
-    def _decoded(self, start: int) -> Iterator[tuple[int, np.ndarray]]:
-        """(index, RGB) of the frames that can be decoded, roughly from `start` on."""
+    def _from(self, start: int) -> Iterator[tuple[int, Any]]:
+        """All frames from `start` on that can be decoded, perhaps with some before them."""
+        back = 0
+        while True:
+            begin = max(0, start - back)
+            decoded = self._decoded(begin)
+            first = next(decoded, None)
+            # Files without an index (.ts, .mpg) are entered anywhere: nothing is right before a key frame.
+            if begin == 0 or (first is not None and first[0] <= start):
+                break
+            decoded.close()
+            back = max(16, 2 * back)
+        if first is not None:
+            yield first
+            yield from decoded
+
+    def _decoded(self, start: int) -> Generator[tuple[int, Any], None, None]:
+        """(index, frame) of what can be decoded from somewhere near `start` on."""
         import av
 
         place = {time: index for index, time in enumerate(self._times)}
@@ -191,9 +215,8 @@ class Video:
                 for frame in decoded:
                     index = place.get(frame.pts, -1) if self._timed else count
                     count += 1
-                    if frame.is_corrupt or index < start:
-                        continue
-                    yield index, _upright(frame)
+                    if index >= 0 and not frame.is_corrupt:
+                        yield index, frame
 
 
 def _upright(frame: Any) -> np.ndarray:

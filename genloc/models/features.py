@@ -12,12 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from genloc.models.attention import Reading, check_installed, cross_attention_layers
 from genloc.models.genloc import GenLoc
+from genloc.models.read_out import finer_queries, merge_layers
 from genloc.models.walk import grids, place, walk
 from genloc.ops import correlation_map
 
@@ -100,26 +100,25 @@ def key_maps(
         temperature: None compares as the attention does; a number divides cosines by it instead.
 
     Returns:
-        [B, K, h, w] fp32, each map sums to 1.
+        [B, K, h, w] fp32 of the size that `GenLoc.forward` gives; each map sums to 1.
     """
     hidden, sizes = _read(model, image, latent, model.layer_names)
     merged: list[Tensor] = []
-    h, w = sizes[-1]
-    for name, tokens, size in zip(model.layer_names, hidden, sizes, strict=True):
+    for name, tokens, (h, w) in zip(model.layer_names, hidden, sizes, strict=True):
         attn = model.prior.unet.get_submodule(name)
         query, key, scale = attn.to_q(tokens).float(), keys[name].float(), attn.scale
+        size = (model.finer * h, model.finer * w)
+        if model.finer > 1:
+            query = finer_queries(query, size, model.finer)
         if temperature is not None:
             query, key = (
                 F.normalize(x.unflatten(-1, (attn.heads, -1)), dim=-1).flatten(-2)
                 for x in (query, key)
             )
             scale = 1 / temperature
-        found = correlation_map(key, query, heads=attn.heads, scale=scale).unflatten(-1, size)
-        s = h // size[0]
-        if s > 1:
-            found = F.interpolate(found, (h, w), mode="bilinear", align_corners=False) / s**2
-        merged.append(found)
-    return torch.stack(merged).mean(0)
+        found = correlation_map(key, query, heads=attn.heads, scale=scale)
+        merged.append(found.unflatten(-1, size))
+    return merge_layers(merged, sums_to_one=True)
 
 
 def _check(model: GenLoc) -> None:

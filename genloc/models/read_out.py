@@ -85,14 +85,19 @@ def on_finer_grids(measure: Measure, sizes: Mapping[str, tuple[int, int]], times
     """
 
     def finer(name: str, key: Tensor, query: Tensor, heads: int, scale: float) -> Tensor:
-        h, w = sizes[name]
-        with without_autocast(query.device):
-            grid = query.float().unflatten(1, (h // times, w // times))  # [B, h, w, N*D]
-            grid = torch.einsum("yi,bijc->byjc", _bicubic(h // times, h, query.device), grid)
-            grid = torch.einsum("xj,byjc->byxc", _bicubic(w // times, w, query.device), grid)
-        return measure(name, key, grid.flatten(1, 2).to(query.dtype), heads, scale)
+        return measure(name, key, finer_queries(query, sizes[name], times), heads, scale)
 
     return finer
+
+
+def finer_queries(query: Tensor, size: tuple[int, int], times: int) -> Tensor:
+    """Queries [B, T, N*D] of a grid, interpolated bicubically to one `times` as fine, `size` = (h, w)."""
+    h, w = size
+    with without_autocast(query.device):
+        grid = query.float().unflatten(1, (h // times, w // times))  # [B, h, w, N*D]
+        grid = torch.einsum("yi,bijc->byjc", _bicubic(h // times, h, query.device), grid)
+        grid = torch.einsum("xj,byjc->byxc", _bicubic(w // times, w, query.device), grid)
+    return grid.flatten(1, 2).to(query.dtype)
 
 
 def _bicubic(cells: int, finer: int, device: torch.device) -> Tensor:

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from genloc.data.coco import CocoKeypoints
-from genloc.media import Frame, Pictures
+from genloc.media import Frame, Pictures, name_in
 from genloc.skeleton import Skeleton
 
 
@@ -126,7 +126,7 @@ def coco_boxes(
     by_frame: dict[str | int, Found] = {}
     ids, sizes = {}, {}
     for path, instances in grouped.items():
-        name = path.relative_to(images).as_posix()
+        name = name_in(images, path)
         ids[name] = instances[0].image_id
         if instances[0].image_size:
             sizes[name] = instances[0].image_size

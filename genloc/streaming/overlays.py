@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Protocol
 
 import cv2
@@ -48,9 +48,11 @@ class PictureOverlays:
         self.media, self.folder, self.kind = media, folder, kind
 
     def _path(self, index: int) -> Path:
-        # The whole name stays in it: a.png and a.jpg of one folder are two pictures.
-        name = self.media.name(index)
-        return self.folder / f"{name.removesuffix('.' + self.kind)}.{self.kind}"
+        # The whole name stays in it: a.png and a.jpg of one folder are two pictures. What leads out of the
+        # input's folder must not lead out of this one, where originals are.
+        name = PurePath(self.media.name(index))
+        inside = ["__" if part == ".." else part for part in name.parts if part != name.anchor]
+        return self.folder / f"{'/'.join(inside).removesuffix('.' + self.kind)}.{self.kind}"
 
     def needs(self, index: int) -> bool:
         return not self._path(index).is_file()

@@ -19,9 +19,10 @@ def write_clip(
     size: tuple[int, int] = (64, 48),
     pictures: Sequence[np.ndarray] | None = None,
     rotation: int = 0,
+    codec: str = "",
 ) -> Path:
-    """Write H.264 with a key frame every 12 and B-frames between."""
-    codec = "mpeg4" if path.suffix == ".avi" else "libx264"
+    """Write H.264 with a key frame every 12 and B-frames between, MPEG-4 in .avi and MPEG-2 in .mpg."""
+    codec = codec or {".avi": "mpeg4", ".mpg": "mpeg2video"}.get(path.suffix, "libx264")
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=Fraction(25))
         stream.width, stream.height = size

@@ -65,7 +65,9 @@ def test_gradients_reach_lora(model: GenLoc) -> None:
     assert any("lora_A" in name for name in moved)
 
 
-def test_keys_of_conditions_give_the_models_own_maps(model: GenLoc) -> None:
+@pytest.mark.parametrize("finer", [1, 2])
+def test_keys_of_conditions_give_the_models_own_maps(folder: str, finer: int) -> None:
+    model = make(folder, context="null", finer=finer)
     image, condition, _ = inputs(per_image=True)
     unet = model.prior.unet
     keys = {name: unet.get_submodule(name).to_k(condition) for name in model.layer_names}

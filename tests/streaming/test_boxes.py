@@ -11,6 +11,7 @@ from genloc.data.picture import ArrayPicture
 from genloc.media import Frame
 from genloc.skeleton import AP10K
 from genloc.streaming.boxes import Found, WholePicture, coco_boxes, csv_boxes
+from genloc.streaming.overlays import PictureOverlays
 from tests.make_coco import write_coco
 
 FRAME = Frame(3, "b/a.png", ArrayPicture(np.zeros((48, 64, 3), np.uint8)))
@@ -117,3 +118,30 @@ def test_boxes_outside_are_left_out_and_said() -> None:
     assert kept.category_ids == [1]
     assert "64 x 48" in kept.notes[0]
     assert kept.inside((64, 48)) is kept
+
+
+def test_pictures_outside_of_the_folder_are_drawn_inside_of_the_output(tmp_path: Path) -> None:
+    """As `genloc import` names pictures that lie elsewhere; originals must stay as they are."""
+    project, elsewhere = tmp_path / "project", tmp_path / "pics"
+    names = ["../pics/0001.png", str(elsewhere / "0002.png"), "0003.png"]
+
+    def rename(content: dict) -> None:
+        for image, name in zip(content["images"], names, strict=True):
+            image["file_name"] = name
+
+    file = write_coco(tmp_path, images=3, change=rename)
+    (tmp_path / "images").rename(elsewhere)
+    project.mkdir()
+    (elsewhere / "0003.png").rename(project / "0003.png")
+    before = {path: path.read_bytes() for path in elsewhere.iterdir()}
+    pictures, boxes, ids, _ = coco_boxes(file, project, AP10K)
+    assert list(ids) == names
+    overlays = PictureOverlays(pictures, project / "predictions" / "overlays", "png")
+    for frame in pictures.frames():
+        assert len(boxes.find(frame)) > 0
+        assert overlays.needs(frame.index)
+        assert frame.picture is not None
+        overlays.add(frame, 255 - frame.picture.rgb())
+        assert not overlays.needs(frame.index)
+    assert {path: path.read_bytes() for path in elsewhere.iterdir()} == before
+    assert len(list((project / "predictions").rglob("*.png"))) == 3

@@ -73,7 +73,7 @@ def test_twenty_animals_are_learned_by_heart(real_data: Path, tmp_path: Path, na
     arguments += [f"--data.train={spec}", f"--data.val={spec}", "--data.skeleton", skeleton]
     arguments += ["--data.augmentation", "null", "--data.batch_size", "20"]
     arguments += ["--data.effective_batch", "20", "--data.least_steps", "50"]
-    assert main([*arguments, "--trainer.max_epochs", "8"]) == 0
+    assert main([*arguments, "--trainer.max_epochs", "2"]) == 0
     numbers = json.loads((tmp_path / "runs/own_data/metrics.json").read_text())["val"]
     assert numbers["PCK@0.1"] >= 0.95
 

@@ -113,7 +113,7 @@ class Planner:
         found: dict[str, dict[float, Training]] = {}
         for name in self.tuned():
             assert column is not None
-            steps = self.options.steps or TABLES["5"].steps[self.set_name]
+            steps = self.options.steps or self.set.tune_steps
             seed = self.seeds[0]
             found[name] = {
                 rate: self.training(Row(name, name), column, seed, rate, steps)
