@@ -30,13 +30,13 @@ class CropLocalizer(nn.Module):
         super().__init__()
         self.model: Any = predictor.model
         self.register_buffer("condition", predictor.condition)
-        self.flip_index = predictor.skeleton.flip_index if predictor.flip_test else None
+        self.flip = predictor.skeleton if predictor.flip_test else None
         self.decoding = predictor.decoding
         self.score: Score = getattr(predictor.model, "score", "mass")
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """[B, 3, S, S] in [-1, 1] -> xy [B, K, 2] in crop pixels, scores [B, K], maps [B, K, h, w]."""
-        maps = heatmaps(self.model, image, self.condition, flip_index=self.flip_index)
+        maps = heatmaps(self.model, image, self.condition, flip=self.flip)
         cells, scores = decode(maps, method=self.decoding, score=self.score)
         return to_pixels(cells, image.shape[-1] / maps.shape[-1]), scores, maps
 

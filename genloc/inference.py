@@ -42,7 +42,7 @@ def heatmaps(
     condition: Tensor | None = None,
     *,
     noise: Tensor | None = None,
-    flip_index: Sequence[int] | None = None,
+    flip: Skeleton | None = None,
 ) -> Tensor:
     """Maps of a batch of crops, averaged with those of the mirrored crops when asked to.
 
@@ -51,7 +51,8 @@ def heatmaps(
         image: [B, 3, S, S] in [-1, 1].
         condition: [B or 1, K, C], or None for a localizer without conditions.
         noise: [B, 4, S/8, S/8] standard normal, for a model that noises its latent; mirrored with the image.
-        flip_index: which keypoint each one becomes in the mirror, K numbers; given, the flip test is done.
+        flip: the K keypoints; given, the flip test is done. A mirrored crop says nothing of those that have a side
+            and no partner (`lone_sides`).
 
     Returns:
         [B, K, h, w] fp32.
@@ -64,10 +65,13 @@ def heatmaps(
         return model(image, *given, noise=noise)
 
     maps = maps_of(image, noise)
-    if flip_index is None:
+    if flip is None:
         return maps
     mirrored = maps_of(image.flip(-1), None if noise is None else noise.flip(-1))
-    return (maps + flip_back(mirrored, flip_index)) / 2
+    both = (maps + flip_back(mirrored, flip.flip_index)) / 2
+    if flip.lone_sides:
+        both[:, list(flip.lone_sides)] = maps[:, list(flip.lone_sides)]
+    return both
 
 
 def find(
@@ -103,9 +107,8 @@ def find(
             )
         xy, scores = locate(image)
         return in_picture(xy, scores, to_image, boxes, skeleton=skeleton, box_scores=box_scores)
-    flip_index = skeleton.flip_index if flip_test else None
     return localize(
-        heatmaps(model, image, condition, noise=noise, flip_index=flip_index),
+        heatmaps(model, image, condition, noise=noise, flip=skeleton if flip_test else None),
         to_image,
         boxes,
         crop_size=image.shape[-1],

@@ -60,11 +60,23 @@ def colours(image: Tensor, *_: Tensor, **__: Tensor) -> Tensor:
 
 def test_flip_test_averages_the_swapped_maps_of_the_mirrored_crop() -> None:
     image = torch.rand(2, 3, 8, 8)
-    maps = heatmaps(colours, image, flip_index=SKELETON.flip_index)
+    maps = heatmaps(colours, image, flip=SKELETON)
     # mirrored twice is the picture again; left and right have changed places
     torch.testing.assert_close(maps[:, 2], image[:, 2])
     torch.testing.assert_close(maps[:, 0], (image[:, 0] + image[:, 1]) / 2)
     torch.testing.assert_close(maps[:, 1], maps[:, 0])
+
+
+def test_a_mirrored_crop_says_nothing_of_a_side_whose_partner_is_not_asked_for() -> None:
+    alone = Skeleton("asked", ("the left paw", "the tail"), (), (), (0.1, 0.1))
+    image, ramp = torch.rand(1, 2, 8, 8), torch.arange(8.0)
+
+    def leaning(image: Tensor, *_: Tensor, **__: Tensor) -> Tensor:
+        return image + ramp
+
+    maps = heatmaps(leaning, image, flip=alone)
+    assert torch.equal(maps[:, 0], image[:, 0] + ramp)
+    torch.testing.assert_close(maps[:, 1], image[:, 1] + 3.5)
 
 
 def test_noise_is_mirrored_with_its_crop() -> None:
@@ -75,7 +87,7 @@ def test_noise_is_mirrored_with_its_crop() -> None:
         seen.append(given["noise"])
         return image
 
-    heatmaps(spy, torch.rand(1, 3, 8, 8), noise=noise, flip_index=SKELETON.flip_index)
+    heatmaps(spy, torch.rand(1, 3, 8, 8), noise=noise, flip=SKELETON)
     assert torch.equal(seen[0], noise)
     assert torch.equal(seen[1], noise.flip(-1))
 

@@ -91,11 +91,31 @@ def test_impossible_facts_are_refused(change: dict, message: str) -> None:
         (["forelegR1", "forelegL1", "forelegL2"], ((1, 0),)),
         (["medial_left_bow", "medial_right_bow"], ((0, 1),)),
         (["l_eye", "r_eye", "tail", "tair"], ((0, 1),)),
+        (
+            [
+                "left_eye_left_corner",
+                "left_eye_right_corner",
+                "right_eye_left_corner",
+                "right_eye_right_corner",
+            ],
+            ((0, 3), (1, 2)),
+        ),
+        (["LL", "LR", "RL", "RR"], ((0, 3), (1, 2))),
+        (["LF", "RF", "LR", "RR"], ((0, 1), (2, 3))),  # left and right, front and rear
+        (["FL", "FR", "RL", "RR"], ((0, 1), (2, 3))),
+        (["the left paw", "the tail"], ()),
         (["Nearknee", "Offknee"], ()),  # near and off the camera do not swap in a mirror
     ],
 )
 def test_pairs_from_names(names: list[str], pairs: tuple) -> None:
     assert mirror_pairs(names) == pairs
+
+
+def test_a_side_without_its_partner() -> None:
+    names = ("left_eye", "right_eye", "paw, right", "leftmost hair", "upright", "RightHip", "tail")
+    skeleton = Skeleton("own", names, (), mirror_pairs(names), (0.1,) * len(names))
+    assert skeleton.lone_sides == (2, 3, 5)
+    assert AP10K.lone_sides == ()
 
 
 def test_known_by_name_and_else_said_what_is_known() -> None:

@@ -118,8 +118,8 @@ def run(arguments: Sequence[str]) -> int:
 
     from genloc.media import find_media
 
-    media = find_media(given.input)
     out = given.out or Path("predictions") / _stem(given.input)
+    media = find_media(given.input, but=out)
     predictor = _predictor(given)
     media, boxes, image_ids = _where(given, media, predictor)
 
@@ -201,6 +201,11 @@ def _where(
     boxes: Any = WholePicture()
     if given.boxes is not None and given.boxes.suffix.lower() == ".csv":
         boxes = csv_boxes(given.boxes)
+        names = [media.name(i) for i in range(len(media))]
+        if unknown := boxes.unknown(names):
+            print(
+                f"--boxes {given.boxes}: {len(unknown)} of its frames are not in the input: {unknown[:3]}"
+            )
     elif given.boxes is not None:
         if not isinstance(media, Pictures) or not Path(given.input).is_dir():
             raise ValueError(

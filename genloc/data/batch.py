@@ -125,6 +125,7 @@ class KeypointDataset(Dataset[KeypointBatch]):
         labels = instance.keypoints
         if crop.flipped:
             labels = labels[list(skeleton.flip_index)]
+            labels[list(skeleton.lone_sides), 2] = 0
         points = crop.points(labels[:, :2])
         inside = ((points >= -0.5) & (points <= self.crop_size - 0.5)).all(axis=1)
         # A mirrored picture would show a keypoint that is held out, by the labels of its partner.

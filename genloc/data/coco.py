@@ -58,6 +58,7 @@ class Instance:
 
 _UNLABELLED = "no labelled keypoint"
 _NO_PICTURE = "its picture is not there"
+_UNLISTED = "image_id is not among images"
 
 
 class CocoKeypoints:
@@ -146,7 +147,8 @@ class CocoKeypoints:
         for record in records:
             if record.reason is None and record.image_id in missing:
                 record.reason = _NO_PICTURE
-        self._records = [r for r in records if r.reason != _NO_PICTURE]
+        away = (_NO_PICTURE, _UNLISTED)  # neither can a result be about them
+        self._records = [r for r in records if r.reason not in away]
         self.dropped = dict(Counter(r.reason for r in records if r.reason is not None))
         self.instances = [self._instance(r, r.box) for r in records if r.reason is None and r.box]
         self.labelled = self.instances
@@ -172,6 +174,10 @@ class CocoKeypoints:
             lines.append(f"  selected: {self._selected} of {self._total} annotations")
         if not self.skeleton.flip_pairs:
             lines.append("  note: no flip pairs are known, so pictures are never mirrored")
+        elif lone := [self.skeleton.keypoints[i] for i in self.skeleton.lone_sides]:
+            lines.append(
+                f"  note: no partners are known of {lone}: mirrored pictures do not show them"
+            )
         lines += [f"  left out: {n} ({reason})" for reason, n in self.dropped.items()]
         return "\n".join(lines + [f"  note: {note}" for note in self.notes])
 
@@ -251,7 +257,7 @@ class CocoKeypoints:
 
     def _reason(self, record: Annotation, require_keypoints: bool) -> str | None:
         if record.image_id not in self._images:
-            return "image_id is not among images"
+            return _UNLISTED
         if record.crowd:
             return "iscrowd"
         if record.box is None:

@@ -22,28 +22,35 @@ def with_detections(
     the file (`annotation_id`), by which `box_scores` holds the detector's score.
 
     Args:
-        source: the labelled set; detections on other images are left out and counted in its notes.
+        source: the labelled set; detections on other images, and of categories that it does not list, are left
+            out and counted in its notes.
         path: COCO detections: a json list of image_id, category_id, bbox (x, y, width, height), score. For people
             usually COCO_val2017_detections_AP_H_56_person.json.
         min_score: leave out boxes below it.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is no list of detections, or none is on the set's images.
+        ValueError: it is no list of detections, none is on the set's images, or all are of one category where
+            the set has several: AP is the mean over species.
     """
     path = Path(path)
     records = _read(path)
-    images = {image["id"]: image for image in source.ground_truth()["images"]}
+    truth = source.ground_truth()
+    images = {image["id"]: image for image in truth["images"]}
+    listed = {category["id"] for category in truth["categories"]}
     boxed = copy.copy(source)
     boxed.notes = list(source.notes)
     boxed.box_scores = {}
     boxed.instances = []
-    seen = {"on other images": 0, f"scored below {min_score}": 0, "without area": 0}
+    other = "of categories that the annotations do not list"
+    seen = {"on other images": 0, other: 0, f"scored below {min_score}": 0, "without area": 0}
     for number, record in enumerate(records, 1):
         where = f"{path}: detection {number}"
         image, category, box, score = _values(record, where)
         if image not in images:
             seen["on other images"] += 1
+        elif category not in listed:
+            seen[other] += 1
         elif score < min_score:
             seen[f"scored below {min_score}"] += 1
         elif not (box[2] > 0 and box[3] > 0):
@@ -51,10 +58,23 @@ def with_detections(
         else:
             boxed.box_scores[number] = score
             boxed.instances.append(_instance(source, images[image], number, category, box))
+    if not boxed.instances and seen[other]:
+        raise ValueError(
+            f"{path}: its detections on images of {source.annotations} are all of other categories than the "
+            f"{len(listed)} listed there ({sorted(listed)[:5]} ...); give each box the category of its animal"
+        )
     if not boxed.instances:
         raise ValueError(
             f"{path}: none of its {len(records)} detections is on an image of {source.annotations} "
             f"({', '.join(f'{n} {what}' for what, n in seen.items() if n) or 'it is empty'})"
+        )
+    found = {i.category_id for i in boxed.instances}
+    of_image = {i.image_id for i in boxed.instances}
+    there = {a["category_id"] for a in truth["annotations"] if a["image_id"] in of_image}
+    if len(found) == 1 and there - found:
+        raise ValueError(
+            f"{path}: all its boxes there are of category {found.pop()}, the animals of {sorted(there)}. AP is the "
+            "mean over species, so each box needs its animal's; with one for all of AP-10K it falls to about 0.05"
         )
     boxed.notes.append(f"boxes are {len(boxed.instances)} detections of {path.name}")
     boxed.notes += [f"{n} detections {what} are left out" for what, n in seen.items() if n]

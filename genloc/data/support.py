@@ -23,7 +23,7 @@ import numpy as np
 
 from genloc.data.image import read_image
 from genloc.data.transforms import square_crop
-from genloc.skeleton import DEFAULT_SIGMA, Skeleton, mirror_pairs
+from genloc.skeleton import DEFAULT_SIGMA, Skeleton, coco_edges, mirror_pairs
 
 Box = tuple[float, float, float, float]
 ROOM = 0.2  # around the points where no box is given, as a part of their extent
@@ -75,8 +75,7 @@ def read_support(image: str | Path, points: str | Path) -> Support:
         OSError: the picture cannot be read.
         ValueError: the json does not say one set of points in this picture.
     """
-    pixels = read_image(image)
-    path = Path(points)
+    path, size = Path(points), None
     if not path.is_file():
         raise FileNotFoundError(f"points: no file {path.absolute()}")
     try:
@@ -84,7 +83,7 @@ def read_support(image: str | Path, points: str | Path) -> Support:
     except ValueError as error:  # also UnicodeDecodeError
         raise ValueError(f"points: {path} is not a json file: {error}") from None
     if isinstance(content, dict) and "annotations" in content:
-        content = _from_coco(content, Path(image).name, path)
+        content, size = _from_coco(content, Path(image).name, path)
     if not isinstance(content, dict):
         raise ValueError(
             f"points: {path} holds a {type(content).__name__}, expected an object such as "
@@ -93,6 +92,7 @@ def read_support(image: str | Path, points: str | Path) -> Support:
     given = content.get(
         "keypoints", {k: v for k, v in content.items() if k not in ("box", "edges")}
     )
+    pixels = read_image(image, size=size)
     height, width = pixels.shape[:2]
     names, rows = _points(given, (width, height), path)
     box = _box(content.get("box"), rows, (width, height), path)
@@ -195,9 +195,12 @@ def _box(given: Any, rows: np.ndarray, size: tuple[int, int], path: Path) -> Box
     return (x, y, w, h)
 
 
-def _from_coco(content: dict[str, Any], name: str, path: Path) -> dict[str, Any]:
-    """The one annotation of a picture, in our own form."""
-    ids = {i["id"] for i in content.get("images", ()) if Path(str(i.get("file_name"))).name == name}
+def _from_coco(
+    content: dict[str, Any], name: str, path: Path
+) -> tuple[dict[str, Any], tuple[int, int] | None]:
+    """The one annotation of a picture, in our own form, and the size that is stated for the picture."""
+    listed = [i for i in content.get("images", ()) if Path(str(i.get("file_name"))).name == name]
+    ids = {i["id"] for i in listed}
     found = [
         a
         for a in content["annotations"]
@@ -215,8 +218,11 @@ def _from_coco(content: dict[str, Any], name: str, path: Path) -> dict[str, Any]
         raise ValueError(
             f"points: {path}: {len(rows)} keypoints are labelled but {len(names)} are named"
         )
-    known = range(1, len(names) + 1)
-    pairs = [(a, b) for a, b in named.get("skeleton") or () if a in known and b in known]
-    edges = [[names[a - 1], names[b - 1]] for a, b in pairs]
+    edges = [
+        [names[a], names[b]] for a, b in coco_edges(named.get("skeleton") or (), len(names), path)
+    ]
     places = {k: (row[:2] if row[2] > 0 else None) for k, row in zip(names, rows, strict=True)}
-    return {"keypoints": places, "box": one.get("bbox"), "edges": edges}
+    image = next(i for i in listed if i["id"] == one["image_id"])
+    width, height = image.get("width"), image.get("height")
+    size = (int(width), int(height)) if width and height else None
+    return {"keypoints": places, "box": one.get("bbox"), "edges": edges}, size

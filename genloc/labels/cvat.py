@@ -17,9 +17,9 @@ from genloc.labels.labelled import Animal, Box, Labelled, Picture, Pictures, no_
 
 
 def read_cvat(path: Path, images: Path | None = None) -> Labelled:
-    """Read skeletons; where a file has none, each picture's single points are one animal.
+    """Read skeletons; where a file has none, single points that are grouped, or all that are not, are one animal.
 
-    `outside` is v = 0, `occluded` v = 1.
+    `outside` is v = 0, `occluded` v = 1. Beside skeletons single points are no keypoints, and left out.
 
     Args:
         path: annotations.xml.
@@ -51,19 +51,24 @@ def read_cvat(path: Path, images: Path | None = None) -> Labelled:
     finder = Pictures([r for r in roots if r is not None and (images is not None or r.is_dir())])
     names, edges = _skeleton(root, path)
     pictures = []
+    free = 0 if root.find(".//skeleton") is None else len(root.findall("image/points"))
     for image in root.iter("image"):
         try:
             size = (int(image.attrib["width"]), int(image.attrib["height"]))
             name = image.attrib["name"]
-            pictures.append(Picture(name, finder.find(name), _animals(image, names), size))
+            pictures.append(
+                Picture(name, finder.find(name), _animals(image, names, bool(free)), size)
+            )
         except (KeyError, ValueError) as error:
+            which = f"{path}: image {image.get('name', image.get('id'))}"
+            odd = f" is not in CVAT's format: {error!r} is lacking"
             raise ValueError(
-                f"{path}: image {image.get('name', image.get('id'))} is not in CVAT's format: "
-                f"{error!r}"
+                which + (odd if isinstance(error, KeyError) else f": {error}")
             ) from None
     if not any(picture.animals for picture in pictures):
         raise no_labels(path, "no skeleton and no point is labelled")
-    return Labelled("CVAT", tuple(names), edges, pictures)
+    remarks = [f"{free} points that belong to no skeleton are left out"] if free else []
+    return Labelled("CVAT", tuple(names), edges, pictures, remarks)
 
 
 def _skeleton(root: ET.Element, path: Path) -> tuple[list[str], tuple[tuple[int, int], ...]]:
@@ -100,24 +105,41 @@ def _skeleton(root: ET.Element, path: Path) -> tuple[list[str], tuple[tuple[int,
     return names, tuple(edges)
 
 
-def _animals(image: ET.Element, names: list[str]) -> tuple[Animal, ...]:
-    boxes = {b.get("group_id"): _box(b) for b in image.findall("box") if b.get("group_id")}
+def _animals(image: ET.Element, names: list[str], skeletons: bool) -> tuple[Animal, ...]:
+    boxes: dict[str, list[ET.Element]] = {}
+    for box in image.findall("box"):
+        boxes.setdefault(_group(box), []).append(box)
     found = []
     for skeleton in image.findall("skeleton"):
         points = [p for p in skeleton if p.tag in ("points", "point")]
-        keypoints = _keypoints(points, names)
-        box = boxes.get(skeleton.get("group_id", ""))
-        found.append(Animal(keypoints, box, skeleton.attrib["label"]))
-    if not found:
-        all_boxes = image.findall("box")
-        box = _box(all_boxes[0]) if len(all_boxes) == 1 else None
-        category = all_boxes[0].get("label", "") if len(all_boxes) == 1 else ""
-        found.append(Animal(_keypoints(image.findall("points"), names), box, category))
+        own = boxes.get(_group(skeleton), []) if _group(skeleton) else []
+        box = _box(own[-1]) if own else None
+        found.append(Animal(_keypoints(points, names), box, skeleton.attrib["label"]))
+    groups: dict[str, list[ET.Element]] = {}
+    for point in [] if skeletons else image.findall("points"):
+        groups.setdefault(_group(point), []).append(point)
+    for group, points in groups.items():
+        own = boxes.get(group, [])
+        if not own and len(groups) == 1:  # the only animal, and perhaps the only box
+            own = [box for grouped in boxes.values() for box in grouped]
+        box, category = (_box(own[0]), own[0].get("label", "")) if len(own) == 1 else (None, "")
+        found.append(Animal(_keypoints(points, names), box, category))
     return tuple(animal for animal in found if animal.keypoints[:, 2].any())
+
+
+def _group(shape: ET.Element) -> str:
+    """Empty where it is in none, which CVAT also writes as 0."""
+    group = shape.get("group_id", "")
+    return "" if group == "0" else group
 
 
 def _keypoints(points: list[ET.Element], names: list[str]) -> np.ndarray:
     keypoints = np.zeros((len(names), 3))
+    labels = [point.get("label") for point in points]
+    if twice := sorted({str(label) for label in labels if labels.count(label) > 1}):
+        raise ValueError(
+            f"the points {twice} are there twice in one animal; group the points of each animal (in CVAT: G)"
+        )
     for point in points:
         if point.get("outside", "0") == "1":
             continue

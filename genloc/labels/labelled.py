@@ -66,6 +66,31 @@ class Labelled:
     pictures: list[Picture]
     remarks: list[str] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        """Raises ValueError where a picture was found by an end of its name that another one shares.
+
+        Tools that cut videos into frames give those of every video the same names.
+        """
+        alike: dict[str, set[tuple[str, ...]]] = {}  # bare name -> names that end with it
+        for picture in self.pictures:
+            name = tuple(_parts(picture.name))
+            alike.setdefault(name[-1] if name else "", set()).add(name)
+        taken: dict[Path, tuple[str, ...]] = {}
+        for picture in self.pictures:
+            if picture.file is None:
+                continue
+            name = tuple(_parts(picture.name))
+            end = _common_end(name, picture.file.parts)
+            others = {taken.setdefault(picture.file, name)}
+            if 0 < len(end) < len(name):
+                others |= {other for other in alike[name[-1]] if other[-len(end) :] == end}
+            if others - {name}:
+                both = [picture.name, "/".join(min(others - {name}))]
+                raise ValueError(
+                    f"pictures: {both[0]!r} and {both[1]!r} are labelled, and {picture.file} could be either; give "
+                    "--images the folder from which both are found by their whole names"
+                )
+
 
 class Pictures:
     """Finds pictures by the names that a tool wrote, perhaps on another machine.
@@ -86,7 +111,7 @@ class Pictures:
 
     def find(self, name: str) -> Path | None:
         """The file of that name, or None."""
-        parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+        parts = _parts(name)
         for root in self.roots:
             for start in range(len(parts)):
                 if ".." in parts[start:] or ":" in parts[start]:
@@ -95,6 +120,20 @@ class Pictures:
                 if file.is_file():
                     return file
         return None
+
+
+def _parts(name: str) -> list[str]:
+    return [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
+
+
+def _common_end(name: tuple[str, ...], file: Sequence[str]) -> tuple[str, ...]:
+    """What the parts of a name and of a path have in common, from their ends."""
+    count = 0
+    for a, b in zip(reversed(name), reversed(file), strict=False):
+        if a != b:
+            break
+        count += 1
+    return name[len(name) - count :]
 
 
 def no_labels(source: Path, what: str) -> ValueError:

@@ -45,13 +45,18 @@ def read_sleap(path: Path, images: Path | None = None) -> Labelled:
         raise no_labels(path, "no instance was labelled by a person")
     (skeleton,) = used.values()
     finder = Pictures([p for p in (images, path.absolute().parent) if p is not None])
-    pictures, predicted = [], 0
+    pictures, predicted, empty = [], 0, 0
     for frame in labels.labeled_frames:
         predicted += len(frame.predicted_instances)
         if frame.user_instances:
-            animals = tuple(_animal(instance) for instance in frame.user_instances)
+            every = [_animal(instance) for instance in frame.user_instances]
+            animals = tuple(animal for animal in every if animal.keypoints[:, 2].any())
+            empty += len(every) - len(animals)
             pictures.append(_picture(frame, animals, finder, labels.videos.index(frame.video)))
+    if not any(picture.animals for picture in pictures):
+        raise no_labels(path, "no point of an instance was placed by a person")
     remarks = [f"{predicted} predicted instances are left out"] if predicted else []
+    remarks += [f"{empty} instances without a placed point are left out"] if empty else []
     return Labelled(
         tool="SLEAP",
         keypoints=tuple(str(name) for name in skeleton.node_names),

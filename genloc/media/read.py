@@ -226,16 +226,25 @@ def _upright(frame: Any) -> np.ndarray:
     return np.ascontiguousarray(np.rot90(rgb, turns)) if turns else rgb
 
 
-def find_media(spec: str | Path) -> Pictures | Video:
+def find_media(spec: str | Path, *, but: Path | None = None) -> Pictures | Video:
     """What an input names: a picture, a folder of pictures (with those below it), a glob, or a video.
+
+    Args:
+        spec: the input.
+        but: a folder whose pictures do not count, where results go.
 
     Raises:
         FileNotFoundError: nothing there.
         ValueError: neither pictures nor a video.
     """
     path = Path(spec).expanduser()
+
+    def counts(file: Path) -> bool:
+        inside = but is not None and file.absolute().is_relative_to(but.absolute())
+        return file.suffix.lower() in PICTURES and file.is_file() and not inside
+
     if path.is_dir():
-        files = [f for f in path.rglob("*") if f.suffix.lower() in PICTURES and f.is_file()]
+        files = [f for f in path.rglob("*") if counts(f)]
         if not files:
             names = sorted(f.name for f in path.iterdir() if f.suffix.lower() in VIDEOS)
             hint = f"; it has videos, which are given one at a time: {names[:3]}" if names else ""
@@ -251,7 +260,7 @@ def find_media(spec: str | Path) -> Pictures | Video:
             f"({', '.join(sorted(VIDEOS))}) by its name"
         )
     found = [Path(name) for name in glob.glob(str(path), recursive=True)]
-    pictures = [f for f in found if f.suffix.lower() in PICTURES and f.is_file()]
+    pictures = [f for f in found if counts(f)]
     if not pictures:
         videos = [f for f in found if f.suffix.lower() in VIDEOS]
         if len(videos) == 1:

@@ -2,7 +2,8 @@
 
 AP-10K's own evaluator averages over its species, so a result must carry the species of the truth:
 with one category for all, most species count as missed and the AP is about 0.05. Such results are
-refused here.
+refused here. A single animal taken for another species is an error like any other, and counts as COCO
+has it.
 """
 
 from __future__ import annotations
@@ -92,8 +93,8 @@ class CocoAP:
         A second result for the same `annotation_id` (distributed samplers repeat some) is dropped.
 
         Raises:
-            ValueError: a record is not a keypoint result, or belongs to no image, annotation or
-                species of the truth.
+            ValueError: a record is not a keypoint result, belongs to no image, annotation or species of the
+                truth, or names an annotation of another species.
         """
         for result in results:
             self._check(result)
@@ -112,7 +113,11 @@ class CocoAP:
             AP, AP50, AP75, APM, APL, AR: mean over the species that have truth, 0 to 1;
             `AP pooled`: over all instances as one species; `per_species`: name -> AP. NaN where no
             truth falls under a number (no medium-sized instance, say).
+
+        Raises:
+            ValueError: the results without `annotation_id` are all of one species, and their images are not.
         """
+        self._refuse_one_species()
         results = self._without_copies()
         evaluation = _run(self.ground_truth, results, self.sigmas)
         precision = evaluation.eval["precision"]  # [OKS thresholds, recalls, species, areas, 1]
@@ -155,14 +160,16 @@ class CocoAP:
         truth = None if id_ is None else self._truth.get(id_)
         if id_ is not None and (truth is None or truth["image_id"] != result["image_id"]):
             raise ValueError(f"{where}: it has no annotation {id_}; is it another split?")
-        here = {truth["category_id"]} if truth is not None else self._species[result["image_id"]]
-        here = here or set().union(*self._species.values())
-        if result["category_id"] not in here:
-            raise ValueError(
-                f"{where} has category_id {result['category_id']}, but the truth there is "
-                f"{sorted(here)}. AP is the mean over species, so a result must carry the species "
-                "of its box; with one category for all of AP-10K the AP falls to about 0.05"
-            )
+        listed = set(self._names) if truth is None else {truth["category_id"]}
+        if result["category_id"] not in listed:
+            raise ValueError(_other_species(where, result["category_id"], listed))
+
+    def _refuse_one_species(self) -> None:
+        free = [r for r in self.results if r.get("annotation_id") is None]
+        found = {r["category_id"] for r in free}
+        there = {species for r in free for species in self._species[r["image_id"]]}
+        if len(found) == 1 and there - found:
+            raise ValueError(_other_species("every result", found.pop(), there))
 
     def _without_copies(self) -> list[dict[str, Any]]:
         if self.nms is None:
@@ -182,6 +189,14 @@ class CocoAP:
         return [r for i, r in enumerate(self.results) if i not in removed]
 
 
+def _other_species(what: str, category: int, truth: set[int]) -> str:
+    return (
+        f"{what} has category_id {category}, but the truth there is {sorted(truth)}. AP is the mean over species, "
+        "so a result must carry the species of its box; with one category for all of AP-10K the AP falls to "
+        "about 0.05"
+    )
+
+
 def _area(result: dict[str, Any], extent: float) -> float:
     """Square pixels of the result's object, as it states them; else the extent of its keypoints."""
     if result.get("area"):
@@ -198,7 +213,10 @@ def _run(truth: dict[str, Any], results: list[dict[str, Any]], sigmas: tuple[flo
         gt.dataset = {**truth, "annotations": numbered}
         gt.createIndex()
         if results:
-            dt = gt.loadRes([dict(r) for r in results])
+            # It takes what the first one has for what all have.
+            boxed = all(r.get("bbox") for r in results)
+            left = () if boxed else ("bbox",)
+            dt = gt.loadRes([{k: v for k, v in r.items() if k not in left} for r in results])
         else:
             dt = COCO()
             dt.dataset = {**truth, "annotations": []}

@@ -10,7 +10,7 @@ from genloc.skeleton.definition import (
     Side,
     Skeleton,
 )
-from genloc.skeleton.files import load_skeleton, mirror_pairs, read_coco_json
+from genloc.skeleton.files import coco_edges, load_skeleton, mirror_pairs, read_coco_json
 
 __all__ = [
     "ANIMALPOSE",
@@ -21,6 +21,7 @@ __all__ = [
     "OKS_SIGMAS",
     "Side",
     "Skeleton",
+    "coco_edges",
     "load_skeleton",
     "mirror_pairs",
     "read_coco_json",

@@ -9,6 +9,7 @@ Letters: K keypoints. Indices count from 0 everywhere here (COCO files count edg
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
@@ -42,6 +43,10 @@ OKS_SIGMAS: dict[str, tuple[float, ...]] = {
 
 DEFAULT_SIGMA = 0.05
 """Sigma of every keypoint of a set that states none, between COCO's eyes and hips."""
+
+
+# As a word, or at the start of one: "leftear" and "paw, right", but not "upright".
+_SIDE = re.compile(r"(?<![A-Za-z])(left|right)|Left|Right|LEFT|RIGHT")
 
 
 @dataclass(frozen=True)
@@ -109,6 +114,13 @@ class Skeleton:
         for left, right in self.flip_pairs:
             sides[left], sides[right] = "left", "right"
         return tuple(sides)
+
+    @cached_property
+    def lone_sides(self) -> tuple[int, ...]:
+        """Keypoints whose names say left or right and that have no partner: a mirrored picture does not show
+        them, but what they are called on the other side, which is not asked for."""
+        named = (i for i, name in enumerate(self.keypoints) if _SIDE.search(name))
+        return tuple(i for i in named if self.sides[i] == "centre")
 
     def index(self, name: str) -> int:
         """Position of a keypoint. Raises ValueError listing the known names."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,16 +117,34 @@ def mirror_pairs(names: Sequence[str]) -> tuple[tuple[int, int], ...]:
     """(left, right) index pairs found in the names: `left_eye`/`right_eye`, `Eye_Left`/`Eye_Right`,
     `L_Eye`/`R_Eye`, `eyeL`/`eyeR`, `forelegL1`/`forelegR1`. A name without its partner is no pair.
     """
-    words = [("left", "right"), ("Left", "Right"), ("LEFT", "RIGHT"), ("L", "R")]
-    words += [(r"(?<![A-Za-z])l(?![A-Za-z])", "r")]
-    pairs: dict[int, int] = {}
+    place = {name: i for i, name in reversed(list(enumerate(names)))}
+    partner: dict[int, tuple[int, bool]] = {}  # and whether this one is the left one
     for i, name in enumerate(names):
-        for left, right in words:
-            for m in re.finditer(left, name):
-                partner = name[: m.start()] + right + name[m.end() :]
-                if partner in names:
-                    pairs.setdefault(i, names.index(partner))
-    return tuple(pairs.items())
+        for other, is_left in _other_side(name):
+            if other in place:
+                partner.setdefault(i, (place[other], is_left))
+    pairs = {i: j for i, (j, is_left) in partner.items() if is_left}
+    return tuple((i, j) for i, j in pairs.items() if partner.get(j, (-1, True))[0] == i)
+
+
+_SIDES = (
+    ("left|right", "left", "right"),
+    ("Left|Right", "Left", "Right"),
+    ("LEFT|RIGHT", "LEFT", "RIGHT"),
+    ("[LR]", "L", "R"),
+    ("(?<![A-Za-z])[lr](?![A-Za-z])", "l", "r"),
+)
+
+
+def _other_side(name: str) -> Iterator[tuple[str, bool]]:
+    """What a name may be in the mirror, the likeliest first, and whether the side it says first is left."""
+    for pattern, left, right in _SIDES:
+        other = {left: right, right: left}
+        found = list(re.finditer(pattern, name))
+        if len(found) > 1:  # "left_eye_right_corner" is "right_eye_left_corner"
+            yield re.sub(pattern, lambda m, o=other: o[m.group()], name), found[0].group() == left
+        for m in found:
+            yield name[: m.start()] + other[m.group()] + name[m.end() :], m.group() == left
 
 
 def _from_json(path: Path, given: dict[str, Any] | None = None) -> Skeleton:
@@ -136,7 +154,7 @@ def _from_json(path: Path, given: dict[str, Any] | None = None) -> Skeleton:
         raise ValueError(f"{path}: its categories differ in keypoints; give a skeleton by name")
     if named:
         names = [str(k).strip() for k in named[0]["keypoints"]]
-        edges = _edges_of(named[0].get("skeleton") or [], len(names), path)
+        edges = coco_edges(named[0].get("skeleton") or [], len(names), path)
     else:
         given_rows = (a.get("keypoints") for a in content["annotations"])
         rows: list[Any] = next((r for r in given_rows if r and isinstance(r, list)), [])
@@ -145,7 +163,7 @@ def _from_json(path: Path, given: dict[str, Any] | None = None) -> Skeleton:
     return _build({"name": path.stem, "keypoints": names, "edges": edges, **(given or {})}, path)
 
 
-def _edges_of(pairs: list[list[int]], count: int, path: Path) -> list[tuple[int, int]]:
+def coco_edges(pairs: Sequence[Sequence[int]], count: int, path: Path) -> list[tuple[int, int]]:
     """Edges from 0. COCO counts from 1; several published files count from 0."""
     flat = [i for pair in pairs for i in pair]
     first = 0 if 0 in flat else 1

@@ -95,6 +95,21 @@ class FileBoxes:
         found = self.by_frame.get(frame.name, self.by_frame.get(frame.index))
         return Found(np.zeros((0, 4)), np.zeros(0), []) if found is None else found
 
+    def unknown(self, names: Sequence[str]) -> list[str | int]:
+        """The frames that the file names and an input with these names does not have.
+
+        Raises:
+            ValueError: that are all of them.
+        """
+        known = {*names, *range(len(names))}
+        unknown = [frame for frame in self.by_frame if frame not in known]
+        if len(unknown) == len(self.by_frame):
+            raise ValueError(
+                f"boxes: {self.facts.split()[0]} names none of the {len(names)} frames of the input. It has "
+                f"{unknown[:2]}, the input {list(names[:2])}; name pictures by their path below the input"
+            )
+        return unknown
+
 
 def coco_boxes(
     file: Path, images: Path, skeleton: Skeleton, *, all_boxes: bool = False

@@ -110,6 +110,8 @@ def write_outcome(
     `<run>/metrics.json` keeps one entry for each set; `<run>/results-<name>.json` is what `genloc evaluate`
     reads.
     """
+    run.mkdir(parents=True, exist_ok=True)
+    write_json(run / f"results-{name}.json", records)  # first: what cannot be scored is not lost
     source = data.sources[name]
     trained_on = data.training_source()
     truth = source.ground_truth()
@@ -141,8 +143,6 @@ def write_outcome(
     folders = {}
     if scoring.per_folder:
         folders = folder_scores(records, truth, data.skeleton, sigmas=first, nms=scoring.nms)
-    run.mkdir(parents=True, exist_ok=True)
-    write_json(run / f"results-{name}.json", records)
     path = run / METRICS
     kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     kept[name] = {

@@ -39,11 +39,12 @@ class Scores:
         names = ("image_id", "category_id", "annotation_id")
         records = found.to_coco(*(batch[name].tolist() for name in names))
         if self.source.box_scores is not None:
-            boxes = batch["box"].double() * self.padding
-            for record, (w, h) in zip(records, boxes[:, 2:].tolist(), strict=True):
+            sides = (batch["box"][:, 2:].amax(1).double() * self.padding).tolist()
+            for record, side in zip(records, sides, strict=True):
                 record["detection"] = record.pop("annotation_id")
                 record["score"] *= self.source.box_scores[record["detection"]]
-                record["area"] = w * h  # as mmpose takes it for its OKS-NMS: with the padding
+                # As mmpose takes it for its OKS-NMS: of the crop, which has the box padded to a square.
+                record["area"] = side**2
         self._records += records
 
     def records(self) -> list[dict[str, Any]]:

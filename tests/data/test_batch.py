@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +100,18 @@ def test_mirroring_gives_no_labels_to_keypoints_that_do_not_count(tmp_path: Path
     for i in range(len(mirrored)):
         assert not mirrored[i]["visible"][[held, partner]].any()
         assert mirrored[i]["visible"].any()
+
+
+def test_mirroring_shows_no_side_that_has_no_partner(tmp_path: Path) -> None:
+    own = dataclasses.replace(AP10K, flip_pairs=AP10K.flip_pairs[1:])  # no longer the eyes
+    labels = CocoKeypoints(write_coco(tmp_path), tmp_path / "images", skeleton=own)
+    only_flip = Augmentation(flip=1, rotation=0, scale=0, half_body=0, colour=0)
+    mirrored = KeypointDataset(labels, crop_size=SIZE, augmentation=only_flip)
+    plain = KeypointDataset(labels, crop_size=SIZE)
+    eyes = [AP10K.keypoints.index(f"{side}_eye") for side in ("left", "right")]
+    assert any(plain[i]["visible"][eyes].any() for i in range(len(plain)))
+    assert not any(mirrored[i]["visible"][eyes].any() for i in range(len(plain)))
+    assert "no partners are known of ['left_eye', 'right_eye']" in labels.summary()
 
 
 def test_draws_are_a_function_of_seed_epoch_and_annotation(tmp_path: Path) -> None:

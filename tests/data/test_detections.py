@@ -60,6 +60,18 @@ def test_boxes_take_the_place_of_the_annotations(source: CocoKeypoints, tmp_path
     assert not sample["visible"].any()
 
 
+def test_boxes_of_other_categories(source: CocoKeypoints, tmp_path: Path) -> None:
+    """Detectors know more kinds of things than a set labels."""
+    given = [detection(1), detection(2, category_id=8), detection(1, category_id=77)]
+    boxed = with_detections(source, write(tmp_path, given))
+    assert [i.category_id for i in boxed.instances] == [1, 8]
+    assert "1 detections of categories that the annotations do not list are left out" in boxed.notes
+    with pytest.raises(ValueError, match="all of other categories than the 2 listed there"):
+        with_detections(source, write(tmp_path, [detection(1, category_id=77)]))
+    with pytest.raises(ValueError, match=r"of category 1, the animals of \[1, 8\].*0\.05"):
+        with_detections(source, write(tmp_path, [detection(1), detection(2)]))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [

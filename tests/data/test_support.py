@@ -6,6 +6,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from genloc.data.support import read_support, read_supports
 from genloc.data.transforms import square_crop
@@ -50,6 +51,23 @@ def test_all_forms_say_the_same(picture: Path, tmp_path: Path) -> None:
     assert np.array_equal(bare.points, one.points)
     x, y, w, h = bare.box  # around the points
     assert x < 20 and y < 10 and x + w > 30 and y + h > 12.5
+
+
+def test_a_coco_json_states_whether_its_picture_was_turned(tmp_path: Path) -> None:
+    turned = Image.Exif()
+    turned[274] = 6
+    Image.new("RGB", (80, 60)).save(tmp_path / "a.jpg", exif=turned)
+    for (width, height), x in (((80, 60), 79), ((60, 80), 59)):
+        coco = {
+            "images": [{"id": 1, "file_name": "a.jpg", "width": width, "height": height}],
+            "annotations": [
+                {"id": 1, "image_id": 1, "category_id": 1, "keypoints": [x, 3, 2, 5, 5, 2]}
+            ],
+            "categories": [{"id": 1, "keypoints": ["a", "b"], "skeleton": [[0, 1]]}],
+        }
+        support = read_support(tmp_path / "a.jpg", points(tmp_path, coco))
+        assert support.image.shape == (height, width, 3)
+        assert support.skeleton.edges == ((0, 1),)  # counted from 0, as some files do
 
 
 def test_the_crop_is_the_datasets(picture: Path, tmp_path: Path) -> None:

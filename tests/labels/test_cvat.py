@@ -75,9 +75,34 @@ def test_single_points_are_one_animal_a_picture(tmp_path: Path) -> None:
     assert np.array_equal(animal.keypoints, [[1, 2, 2], [3, 4, 2]])
 
 
+def test_grouped_points_are_an_animal_each(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ["a.png"])
+    labels = "<label><name>snout</name><type>points</type></label>"
+    one, two = (
+        point("snout", xy).replace("<points", f'<points group_id="{group}"')
+        + f'<box label="{name}" xtl="{xy[0]}" ytl="0" xbr="40" ybr="40" group_id="{group}"></box>'
+        for group, xy, name in ((1, (1, 2), "mouse"), (2, (30, 20), "rat"))
+    )
+    labelled = read_cvat(write(tmp_path / "a.xml", image("a.png", one + two), labels))
+    first, second = labelled.pictures[0].animals
+    assert (first.category, second.category) == ("mouse", "rat")
+    assert np.array_equal(first.keypoints, [[1, 2, 2]]) and first.box == (1, 0, 39, 40)
+    assert np.array_equal(second.keypoints, [[30, 20, 2]]) and second.box == (30, 0, 10, 40)
+
+
+def test_single_points_beside_skeletons_are_left_out_and_said(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ["a.png", "b.png"])
+    body = image("a.png", f'<skeleton label="mouse">{point("snout", (5, 6))}</skeleton>')
+    body += image("b.png", point("mark", (1, 2)))
+    labelled = read_cvat(write(tmp_path / "a.xml", body))
+    assert [len(picture.animals) for picture in labelled.pictures] == [1, 0]
+    assert labelled.remarks == ["1 points that belong to no skeleton are left out"]
+
+
 @pytest.mark.parametrize(
     ("body", "message"),
     [
+        (image("a.png", 2 * point("snout", (1, 2))), "'snout'.* are there twice in one animal"),
         ("<track></track>", "export it as `CVAT for images 1.1`"),
         ('<image name="a.png"></image>', "image a.png is not in CVAT's format"),
         (image("a.png", ""), "nothing to import"),

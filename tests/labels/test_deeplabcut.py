@@ -170,3 +170,19 @@ def test_the_mice_as_published_equal_their_conversion(
         assert (tmp_path / image["file_name"]).resolve().is_file()
     sizes = {(i["width"], i["height"]) for i in made["images"]}
     assert sizes == {(i["width"], i["height"]) for i in given["images"]}
+
+
+def test_pictures_of_two_films_are_not_taken_for_one_another(tmp_path: Path) -> None:
+    """Frames of all films have the same names."""
+    names = ["labeled-data/v1/img0.png", "labeled-data/v2/img0.png"]
+    write_pictures(tmp_path, names)
+    rows = ["scorer,me,me", "bodyparts,snout,snout", "coords,x,y"]
+    table = tmp_path / "labels.csv"
+    table.write_text("\n".join([*rows, *(f"{name},3,4" for name in names)]))
+    found = read_table(table)
+    assert [picture.file for picture in found.pictures] == [tmp_path / name for name in names]
+    with pytest.raises(ValueError, match=r"img0.png could be either; give --images"):
+        read_table(table, tmp_path / "labeled-data" / "v1")
+    (tmp_path / names[1]).rename(tmp_path / "img0.png")
+    with pytest.raises(ValueError, match=r"img0.png could be either; give --images"):
+        read_table(table)

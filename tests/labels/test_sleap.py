@@ -45,6 +45,20 @@ def test_pictures_of_a_slp_stay_where_they_are(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*frames*"))
 
 
+def test_instances_without_a_placed_point_are_left_out_and_said(tmp_path: Path) -> None:
+    write_pictures(tmp_path, ["a.png", "b.png"])
+    video = sio.Video.from_filename([str(tmp_path / name) for name in ("a.png", "b.png")])
+    xy = truth(2, 2)
+    xy[0, 1] = np.nan
+    sio.save_slp(labels_of(video, xy), str(tmp_path / "labels.slp"))
+    labelled = read_sleap(tmp_path / "labels.slp")
+    assert [len(picture.animals) for picture in labelled.pictures] == [1, 2]
+    assert labelled.remarks == ["1 instances without a placed point are left out"]
+    sio.save_slp(labels_of(video, xy * np.nan), str(tmp_path / "none.slp"))
+    with pytest.raises(ValueError, match="nothing to import"):
+        read_sleap(tmp_path / "none.slp")
+
+
 def test_a_package_s_pictures_are_written_beside_the_json(tmp_path: Path) -> None:
     write_pictures(tmp_path / "pictures", ["a.png", "b.png"])
     files = [str(tmp_path / "pictures" / name) for name in ("a.png", "b.png")]

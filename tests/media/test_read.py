@@ -7,6 +7,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from genloc.media import Pictures, Video, find_media
 from tests.media.clips import damage, grey_levels, write_clip
@@ -31,6 +32,15 @@ def test_pictures_come_in_the_order_that_people_count(tmp_path: Path) -> None:
     single = find_media(tmp_path / "img9.png")
     assert [frame.name for frame in single.frames()] == ["img9.png"]
     assert media.fingerprint() != found.fingerprint()
+
+
+def test_results_in_the_input_are_no_input(tmp_path: Path) -> None:
+    for name in ("a.png", "predictions/x/overlays/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8)).save(tmp_path / name)
+    for spec in (tmp_path, f"{tmp_path}/**/*.png"):
+        media = find_media(spec, but=tmp_path / "predictions" / "x")
+        assert [media.name(i) for i in range(len(media))] == ["a.png"]
 
 
 def test_a_broken_picture_is_a_frame_with_an_error(tmp_path: Path) -> None:

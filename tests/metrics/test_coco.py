@@ -157,13 +157,31 @@ def test_one_category_for_all_is_refused_with_the_reason(tmp_path: Path) -> None
     results = answers(truth, 0)
     wrong = [{**r, "category_id": 1} for r in results]
     assert by_hand(truth, wrong, AP10K.sigmas).stats[0] < 0.06
-    for records in (wrong, [{k: r[k] for k in r if k != "annotation_id"} for r in wrong]):
+    free = [{k: r[k] for k in r if k != "annotation_id"} for r in wrong]
+    for records, there in ((wrong, r"\[2\]"), (free, r"\[1, 2, 3")):
         with pytest.raises(
-            ValueError, match=r"has category_id 1, but the truth there is \[2\].*0\.05"
+            ValueError, match=rf"has category_id 1, but the truth there is {there}.*0\.05"
         ):
             score(truth, records)
     with pytest.raises(ValueError, match="has category_id 99"):
         score(truth, [{**results[0], "category_id": 99}])
+
+
+def test_a_detection_taken_for_another_species_counts_as_coco_has_it(tmp_path: Path) -> None:
+    truth = truth_of(tmp_path)
+    results = [{k: v for k, v in r.items() if k != "annotation_id"} for r in answers(truth, 3)]
+    results[0] = {**results[0], "category_id": 8 if results[0]["category_id"] != 8 else 1}
+    same(score(truth, results, nms=None), by_hand(truth, results, AP10K.sigmas).stats)
+
+
+def test_boxes_that_only_some_results_state(tmp_path: Path) -> None:
+    """loadRes takes what the first one has for what all have."""
+    truth, results = truth_of(tmp_path), answers(truth_of(tmp_path), 3)
+    some = [
+        {**r, "bbox": [0, 0, 9, 9]} if i % 2 == 0 else {**r, "bbox": None}
+        for i, r in enumerate(results)
+    ]
+    assert score(truth, some) == score(truth, results)
 
 
 def test_second_results_for_an_annotation_are_dropped(tmp_path: Path) -> None:

@@ -38,6 +38,18 @@ def test_a_file_scores_as_pycocotools_by_hand(tmp_path: Path) -> None:
     assert "antelope" in done.species_table().markdown()
 
 
+def test_annotations_of_unlisted_images_count_for_nothing(tmp_path: Path) -> None:
+    def orphan(content: dict) -> None:
+        content["annotations"].append({**content["annotations"][0], "id": 999, "image_id": 123456})
+
+    plain, odd = a_set(tmp_path / "a"), a_set(tmp_path / "b", change=orphan)
+    assert odd.dropped == {"image_id is not among images": 1}
+    results = answers(plain.ground_truth(), 4)
+    one, other = (evaluate(results, source.ground_truth(), AP10K) for source in (plain, odd))
+    assert dict(one.scores) == dict(other.scores)
+    assert dict(one.mean_pose) == dict(other.mean_pose)
+
+
 def test_pck_of_results_that_name_their_annotation(tmp_path: Path) -> None:
     source = a_set(tmp_path)
     truth = source.ground_truth()

@@ -145,3 +145,13 @@ def test_pictures_outside_of_the_folder_are_drawn_inside_of_the_output(tmp_path:
         assert not overlays.needs(frame.index)
     assert {path: path.read_bytes() for path in elsewhere.iterdir()} == before
     assert len(list((project / "predictions").rglob("*.png"))) == 3
+
+
+def test_frames_that_the_input_does_not_have(tmp_path: Path) -> None:
+    (tmp_path / "boxes.csv").write_text("image,x,y,width,height\nA.JPG,1,1,9,9\nb.jpg,1,1,9,9\n")
+    boxes = csv_boxes(tmp_path / "boxes.csv")
+    assert boxes.unknown(["a.jpg", "b.jpg"]) == ["A.JPG"]
+    with pytest.raises(ValueError, match=r"names none of the 1 frames.*'A.JPG'.*'a.jpg'"):
+        boxes.unknown(["a.jpg"])
+    (tmp_path / "boxes.csv").write_text("frame,x,y,width,height\n0,1,1,9,9\n7,1,1,9,9\n")
+    assert csv_boxes(tmp_path / "boxes.csv").unknown(["clip.mp4/000000"]) == [7]
