@@ -40,6 +40,8 @@ CONDITION_FILE = "conditions.safetensors"
 FACTS_FILE = "genloc.yaml"
 CARD_FILE = "README.md"
 SWITCHES = ("context", "read_out", "layers", "finer", "timestep", "noise")
+LATER = {"finer": 1}
+"""Switches that adapters written before them lack, as they were then."""
 
 
 class AdapterError(ValueError):
@@ -203,6 +205,8 @@ def read_facts(folder: Path) -> dict[str, Any]:
             f"{file} has format {facts['format']!r}, written by genloc {facts.get('genloc')}; this "
             f"is genloc {__version__}, which reads format {FORMAT}"
         )
+    if isinstance(facts["model"], dict):
+        facts["model"] = LATER | facts["model"]
     for part, names in (("prior", ("source", "fingerprint")), ("model", SWITCHES), ("files", ())):
         if not isinstance(facts[part], dict) or not facts[part].keys() >= set(names):
             raise AdapterError(f"{file}: {part} must hold {list(names)}, got {facts[part]!r}")

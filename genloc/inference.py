@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from genloc.codecs.heatmap import decode, flip_back, to_pixels
-from genloc.data.batch import sample_generator
+from genloc.data.batch import sample_generators
 from genloc.data.support import Support
 from genloc.keypoints import Keypoints
 from genloc.models.features import features
@@ -121,7 +121,12 @@ def find(
 
 
 def latent_noise(
-    model: object, crop_size: int, ids: Sequence[int], *, seed: int = 0, epoch: int = 0
+    model: object,
+    crop_size: int,
+    ids: Sequence[int],
+    *,
+    seed: int = 0,
+    epoch: int | Sequence[int] = 0,
 ) -> Tensor | None:
     """Noise for a batch of latents, drawn from (seed, epoch, id) alone; None for a model without noise.
 
@@ -130,7 +135,7 @@ def latent_noise(
         crop_size: side of the crops in pixels.
         ids: one for each crop: annotation ids, or any numbers that stay the same.
         seed: of the draws.
-        epoch: 0 in evaluation.
+        epoch: 0 in evaluation; or one for each crop.
 
     Returns:
         float32 [B, 4, S/8, S/8] standard normal on the CPU, or None.
@@ -140,9 +145,8 @@ def latent_noise(
     prior: Any = model.prior  # type: ignore[attr-defined]
     side = crop_size // prior.stride
     shape = (prior.vae.config.latent_channels, side, side)
-    draws = [
-        sample_generator(seed, epoch, i, purpose=1).standard_normal(shape, np.float32) for i in ids
-    ]
+    generators = sample_generators(seed, epoch, ids, purpose=1)
+    draws = [generator.standard_normal(shape, np.float32) for generator in generators]
     return torch.from_numpy(np.stack(draws))
 
 

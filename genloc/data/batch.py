@@ -5,6 +5,7 @@ Letters: B crops, K keypoints, S crop pixels. Pixels: (0, 0) is the centre of th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TypedDict
 
 import cv2
@@ -41,6 +42,16 @@ def sample_generator(
     """
     key = [value & 0xFFFFFFFFFFFFFFFF for value in (purpose, seed, epoch, annotation_id)]
     return np.random.default_rng(key)
+
+
+def sample_generators(
+    seed: int, epoch: int | Sequence[int], annotation_ids: Sequence[int], purpose: int = 0
+) -> list[np.random.Generator]:
+    """`sample_generator` of each annotation, in one epoch or each in its own."""
+    epochs = [epoch] * len(annotation_ids) if isinstance(epoch, int) else epoch
+    return [
+        sample_generator(seed, e, i, purpose) for e, i in zip(epochs, annotation_ids, strict=True)
+    ]
 
 
 class KeypointDataset(Dataset[KeypointBatch]):

@@ -113,8 +113,8 @@ def _animals(image: ET.Element, names: list[str], skeletons: bool) -> tuple[Anim
     for skeleton in image.findall("skeleton"):
         points = [p for p in skeleton if p.tag in ("points", "point")]
         own = boxes.get(_group(skeleton), []) if _group(skeleton) else []
-        box = _box(own[-1]) if own else None
-        found.append(Animal(_keypoints(points, names), box, skeleton.attrib["label"]))
+        where = _box(own[-1]) if own else None
+        found.append(Animal(_keypoints(points, names), where, skeleton.attrib["label"]))
     groups: dict[str, list[ET.Element]] = {}
     for point in [] if skeletons else image.findall("points"):
         groups.setdefault(_group(point), []).append(point)
@@ -122,8 +122,8 @@ def _animals(image: ET.Element, names: list[str], skeletons: bool) -> tuple[Anim
         own = boxes.get(group, [])
         if not own and len(groups) == 1:  # the only animal, and perhaps the only box
             own = [box for grouped in boxes.values() for box in grouped]
-        box, category = (_box(own[0]), own[0].get("label", "")) if len(own) == 1 else (None, "")
-        found.append(Animal(_keypoints(points, names), box, category))
+        where, category = (_box(own[0]), own[0].get("label", "")) if len(own) == 1 else (None, "")
+        found.append(Animal(_keypoints(points, names), where, category))
     return tuple(animal for animal in found if animal.keypoints[:, 2].any())
 
 

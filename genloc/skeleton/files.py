@@ -142,7 +142,8 @@ def _other_side(name: str) -> Iterator[tuple[str, bool]]:
         other = {left: right, right: left}
         found = list(re.finditer(pattern, name))
         if len(found) > 1:  # "left_eye_right_corner" is "right_eye_left_corner"
-            yield re.sub(pattern, lambda m, o=other: o[m.group()], name), found[0].group() == left
+            parts = re.split(f"({pattern})", name)
+            yield "".join(other.get(part, part) for part in parts), found[0].group() == left
         for m in found:
             yield name[: m.start()] + other[m.group()] + name[m.end() :], m.group() == left
 

@@ -69,6 +69,18 @@ class CropCache:
         rows = [[x.to(device) for x in found[i] or ()] for i in range(len(ids))]
         return [torch.stack(column) for column in zip(*rows, strict=True)]
 
+    def given(self, model: Any, batch: dict[str, Tensor], view: int) -> dict[str, Any]:
+        """`latent`, and `front` where outputs are kept, of a batch of training crops."""
+        image = batch["image"]
+
+        def make(rows: list[int]) -> list[Tensor]:
+            latent = model.encode(image[rows])
+            return [latent] if self.what == "latents" else [latent, *model.front(latent)]
+
+        kept = self.get(batch["annotation_id"].tolist(), view, make)
+        latent, *front = (x.to(image.device) for x in kept)
+        return {"latent": latent, "front": front} if front else {"latent": latent}
+
     def _file(self, crop: int, view: int) -> Path:
         return self.folder / f"{crop}-{view}.safetensors"
 
@@ -112,8 +124,11 @@ def open_cache(folder: str, keep: Kept, model: Any, data: Any) -> CropCache:
     if not hasattr(model, "encode"):
         raise ValueError(f"model.cache: {type(model).__name__} has no latents; only GenLoc does")
     facts = data.crop_facts() | {"prior": model.prior.digest()}
-    # The net in another precision gives other numbers.
+    # The net in another precision gives other numbers, of weights or of sums.
     facts["dtype"] = str(model.prior.unet.conv_in.weight.dtype)
+    device = model.prior.unet.conv_in.weight.device.type
+    if torch.is_autocast_enabled(device):
+        facts["autocast"] = str(torch.get_autocast_dtype(device))
     if keep == "outputs":
         if not model.constant_front():
             raise ValueError(

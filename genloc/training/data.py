@@ -42,17 +42,19 @@ class DrawnCrops(Dataset[dict[str, Any]]):
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
         epoch = self.crops.epoch * self.turns + draw.turn
         sample: dict[str, Any] = dict(self.crops.sample(draw.item, epoch))
-        sample["weight"] = draw.weight
+        sample["weight"], sample["draw"] = draw.weight, epoch
         if not draw.real:
             sample["visible"] = torch.zeros_like(torch.as_tensor(sample["visible"]))
         return sample
 
 
 def collate_draws(samples: list[dict[str, Any]]) -> dict[str, Tensor]:
-    """A `KeypointBatch` with the key `weight`, float32 [B]: each crop's part in its window's loss."""
+    """A `KeypointBatch` with the keys `weight`, float32 [B]: each crop's part in its window's loss; and `draw`,
+    int64 [B]: whose draws it has, which is the epoch unless that goes through the crops several times."""
     weights = torch.tensor([sample.pop("weight") for sample in samples], dtype=torch.float32)
+    draws = torch.tensor([sample.pop("draw") for sample in samples])
     batch: dict[str, Any] = dict(collate(samples))  # type: ignore[arg-type]
-    return batch | {"weight": weights}
+    return batch | {"weight": weights, "draw": draws}
 
 
 def _start_worker(_: int) -> None:

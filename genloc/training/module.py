@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import lightning.pytorch as pl
@@ -15,7 +16,14 @@ from genloc.models.features import feature_widths
 from genloc.training.asking import answer_loss, ask
 from genloc.training.cache import CropCache, Kept, open_cache
 from genloc.training.episodes import EpisodeScores
-from genloc.training.optimiser import Schedule, adam, described, parameter_groups, schedule
+from genloc.training.optimiser import (
+    Schedule,
+    adam,
+    described,
+    parameter_groups,
+    schedule,
+    take_rates,
+)
 from genloc.training.parts import check_parts, reads_support
 from genloc.training.resume import (
     Position,
@@ -161,8 +169,11 @@ class KeypointModule(pl.LightningModule):
                 f"{self.data.sources['train'].summary()}\n"
                 f"{windows.steps} optimiser steps an epoch, of {windows.window} crops in "
                 f"{windows.accumulation} batches on {windows.world_size} device(s)\n"
-                f"training {described(parameter_groups(self.model, self.condition, **self.rates))}"
+                f"training {described(self._groups())}"
             )
+
+    def on_train_start(self) -> None:
+        take_rates(self.optimizers(False), self.lr_schedulers(), self._groups())  # type: ignore[arg-type]
 
     def on_train_epoch_start(self) -> None:
         self.data.set_epoch(self.current_epoch)
@@ -188,20 +199,21 @@ class KeypointModule(pl.LightningModule):
         return loss * self.trainer.accumulate_grad_batches
 
     def _batch_loss(self, batch: dict[str, Tensor]) -> Tensor:
-        condition, batch = ask(
-            self.condition, batch, seed=self.seed, epoch=self.current_epoch, model=self.model
-        )
+        epoch = batch["draw"].tolist()
+        condition, batch = ask(self.condition, batch, seed=self.seed, epoch=epoch, model=self.model)
         size, visible = batch["image"], batch["visible"]
         image: Tensor | None = size
         given: dict[str, Any] = {} if condition is None else {"condition": condition}
         if self.cache_folder is not None:
-            given |= self._from_cache(batch)
+            if self._cache is None:
+                self._cache = open_cache(self.cache_folder, self.keep, self.model, self.data)
+            given |= self._cache.given(self.model, batch, self.data.view(self.current_epoch))
             image = None
-        noise = self._noise(batch, self.current_epoch)
+        noise = self._noise(batch, epoch)
         if noise is not None:
             given["noise"] = noise
         if self.loss.needs == "answers":
-            return answer_loss(self.model, self.loss, batch, self.seed, self.current_epoch, given)
+            return answer_loss(self.model, self.loss, batch, self.seed, epoch, given)
         if self.loss.needs == "log_expectation":
             cells, sigma = self._target(batch, *self.model.map_size(size))
             return self.loss(
@@ -212,22 +224,7 @@ class KeypointModule(pl.LightningModule):
         cells, sigma = self._target(batch, h, w)
         return self.loss(maps, gaussian_target(cells, (h, w), sigma), visible)
 
-    def _from_cache(self, batch: dict[str, Tensor]) -> dict[str, Any]:
-        """`latent`, and `front` where it is kept, of a training batch."""
-        image, model = batch["image"], self.model
-        if self._cache is None:
-            self._cache = open_cache(self.cache_folder or "", self.keep, model, self.data)
-
-        def make(rows: list[int]) -> list[Tensor]:
-            latent = model.encode(image[rows])
-            return [latent] if self.keep == "latents" else [latent, *model.front(latent)]
-
-        view = self.data.view(self.current_epoch)
-        kept = self._cache.get(batch["annotation_id"].tolist(), view, make)
-        latent, *front = (x.to(image.device) for x in kept)
-        return {"latent": latent, "front": front} if front else {"latent": latent}
-
-    def _noise(self, batch: dict[str, Tensor], epoch: int) -> Tensor | None:
+    def _noise(self, batch: dict[str, Tensor], epoch: int | Sequence[int]) -> Tensor | None:
         image = batch["image"]
         ids = batch["annotation_id"].tolist()
         noise = latent_noise(self.model, image.shape[-1], ids, seed=self.seed, epoch=epoch)
@@ -238,8 +235,7 @@ class KeypointModule(pl.LightningModule):
         return cells, default_sigma(h) if self.sigma is None else self.sigma
 
     def configure_optimizers(self) -> Any:
-        groups = parameter_groups(self.model, self.condition, **self.rates)
-        optimizer = adam(groups, self.weight_decay)
+        optimizer = adam(self._groups(), self.weight_decay)
         scheduler = schedule(optimizer, self.schedule, warmup=self.warmup, steps=self._all_steps())
         if scheduler is None:
             return optimizer
@@ -247,6 +243,9 @@ class KeypointModule(pl.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": scheduler, "interval": "step"},
         }
+
+    def _groups(self) -> list[dict]:
+        return parameter_groups(self.model, self.condition, **self.rates)
 
     def _all_steps(self) -> int | None:
         if self.trainer.max_steps > 0:

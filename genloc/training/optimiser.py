@@ -71,6 +71,17 @@ def _lora_groups(lora: list[tuple[str, nn.Parameter]], lr: float, ratio: float) 
     ]
 
 
+def take_rates(
+    optimizer: torch.optim.Optimizer, scheduler: LambdaLR | None, groups: list[dict]
+) -> None:
+    """Give a resumed optimiser the rates of `groups`: a checkpoint holds those of its own configuration."""
+    for i, (held, own) in enumerate(zip(optimizer.param_groups, groups, strict=True)):
+        held["lr"] = own["lr"]
+        if scheduler is not None:
+            scheduler.base_lrs[i] = held["initial_lr"] = own["lr"]
+            held["lr"] *= scheduler.lr_lambdas[i](scheduler.last_epoch)
+
+
 def described(groups: list[dict]) -> str:
     """What is trained at which rate, for people."""
     return ", ".join(

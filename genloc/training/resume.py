@@ -18,6 +18,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
+from genloc.adapter import SWITCHES
 from genloc.skeleton import Skeleton
 
 
@@ -97,17 +98,20 @@ def belongs_to(model: nn.Module, skeleton: Skeleton) -> dict[str, Any]:
     decoder: Any = getattr(model, "decoder", None)
     if hasattr(decoder, "fingerprint"):
         facts["weights of the decoder"] = decoder.fingerprint
+    switches = {name: getattr(model, name) for name in SWITCHES if hasattr(model, name)}
+    if switches:
+        facts["switches of the model"] = switches
     return facts
 
 
 def check_belongs(found: dict[str, Any], expected: dict[str, Any]) -> None:
-    """Refuse a checkpoint of other keypoints or of another prior.
+    """Refuse a checkpoint of other keypoints or another prior, or of a model that reads it otherwise.
 
     Raises:
         ValueError: says which and what both are.
     """
     for what, value in expected.items():
-        if found[what] != value:
+        if found.get(what, value) != value:
             raise ValueError(
                 f"the checkpoint was trained with other {what}: {found[what]}, here {value}"
             )

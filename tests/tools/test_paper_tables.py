@@ -4,48 +4,26 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
 
 import pytest
 
-from genloc.data.zoo import write_zoo
 from genloc.models import genloc
 from genloc.models.lora import Preset
-from tests.make_prior import write_folder
+from tests.tools.planning import planner
 from tools.paper_tables import main
 from tools.tables import definitions, recipe
 from tools.tables.budget import Speeds, spoken, whole
-from tools.tables.cell import Options
-from tools.tables.data import QUICK, Splits
+from tools.tables.data import Splits
 from tools.tables.definitions import METHODS, SETS, TABLES
 from tools.tables.job import FIT, LOG, METRICS, Job
 from tools.tables.paper import paper_numbers
-from tools.tables.plan import CONFIGS, Planner
+from tools.tables.plan import CONFIGS
 from tools.tables.pool import last_words, progress_of
 from tools.tables.results import collect
 from tools.tables.session import choose, jobs_of
-
-
-@pytest.fixture(scope="module")
-def zoo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("zoo")
-    write_zoo(folder, per_species=10, size=64, species=QUICK["species"], workers=1)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def prior(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return str(write_folder(tmp_path_factory.mktemp("prior")))
-
-
-def planner(table: str, zoo: Path, prior: str, **more: object) -> Planner:
-    options = replace(Options(zoo, prior=prior, unseen=prior), **more)  # type: ignore[arg-type]
-    splits = Splits("zoo", zoo, None, CONFIGS / "splits" / "zoo", zoo / "made")
-    return Planner(table, "zoo", options, splits)
-
 
 # ---------------------------------------------------------------------- definitions
 
@@ -98,59 +76,6 @@ def test_the_papers_numbers_give_the_differences_of_its_text() -> None:
 
 
 # ---------------------------------------------------------------------- plan
-
-
-def test_equal_recipes_are_one_training(zoo: Path, prior: str) -> None:
-    one = planner("1", zoo, prior).cells({})
-    choices = planner("choices", zoo, prior).cells({})
-    whole_method = {c.training.name for c in one if c.row.startswith("HEL") and c.seed == 0}
-    assert len(whole_method) == 1
-    named = {c.row: c for c in choices}
-    same = ("as configured", "LoRA: all", "layers: finest-first", "context: null", "clean latent, t=201", "finer: 2",
-            "padding: 1.25", "sigma: 4 of 64 cells", "decoding: argmax")  # fmt: skip
-    assert {named[row].training.name for row in same} == whole_method
-    assert len({c.training.name for c in choices}) == len(choices) - (len(same) + 2) + 1
-    assert named["decoding: argmax"].test.facts["model.decoding"] == "argmax"
-    assert named["decoding: argmax"].test.name != named["as configured"].test.name
-    assert named["decoding: centroid"].test.name != named["decoding: quarter"].test.name
-    # At crops of 128 pixels the finest map has 16 cells, read as 32.
-    assert named["sigma: 4 of 64 cells"].training.facts["model.sigma"] == 2.0
-    assert named["crop: 0.5 of the side"].training.facts["data.crop_size"] == 64
-
-
-def test_a_key_follows_what_is_learned_and_nothing_else(
-    zoo: Path, prior: str, tmp_path: Path
-) -> None:
-    rows = ("GenLoc", "SimplePose")
-
-    def names(**more: object) -> dict[tuple[str, int], str]:
-        given = {"rows": rows, "seeds": (0, 1), "prior": prior, **more}
-        root = given.pop("root", zoo)
-        cells = planner("2", root, str(given.pop("prior")), **given).cells({})  # type: ignore[arg-type]
-        return {(c.row, c.seed): c.training.name for c in cells}
-
-    base = names()
-    assert len(set(base.values())) == 4
-    elsewhere = tmp_path / "zoo"
-    shutil.copytree(zoo, elsewhere)
-    moved = shutil.copytree(prior, tmp_path / "prior")
-    assert names(root=elsewhere, prior=str(moved)) == base
-    assert not set(names(steps=4000).values()) & set(base.values())
-    tuned = planner("2", zoo, prior, rows=rows, seeds=(0,)).cells({"SimplePose": 3e-4})
-    changed = {c.row: c.training.name != base[c.row, 0] for c in tuned}
-    assert changed == {"GenLoc": False, "SimplePose": True}
-
-    from tests.make_prior import tiny_modules
-
-    other = str(write_folder(tmp_path / "other", tiny_modules(seed=1)))
-    again = names(prior=other)
-    assert again["GenLoc", 0] != base["GenLoc", 0]
-    assert again["SimplePose", 0] == base["SimplePose", 0]
-    labels = json.loads((elsewhere / "annotations/ap10k-train-split1.json").read_text())
-    labels["annotations"][0]["keypoints"][0] += 1
-    (elsewhere / "annotations/ap10k-train-split1.json").write_text(json.dumps(labels))
-    recipe_of = names(root=elsewhere.rename(tmp_path / "changed"))
-    assert not set(recipe_of.values()) & set(base.values())
 
 
 def test_pairs_of_one_training_family_share_it_and_are_tested_apart(zoo: Path, prior: str) -> None:

@@ -40,6 +40,13 @@ def test_the_same_weights_with_and_without(world: World, tmp_path: Path) -> None
         assert not list(folder.glob("*.part"))
 
 
+def test_outputs_of_another_precision_lie_elsewhere(world: World, tmp_path: Path) -> None:
+    options = ("--model.cache", str(tmp_path / "kept"), "--trainer.max_epochs", "1")
+    for precision in ("32-true", "bf16-mixed"):
+        trained(world, tmp_path / precision, *options, "--trainer.precision", precision)
+    assert len(list((tmp_path / "kept").iterdir())) == 2
+
+
 @pytest.mark.parametrize(
     ("options", "expected"),
     [

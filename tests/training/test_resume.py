@@ -113,3 +113,28 @@ def test_interrupted_process_with_workers_ends_alike(
     again = fit("--ckpt_path", "last")
     assert again.returncode == 0, again.stderr
     assert_same_run(tmp_path / "small", whole)
+
+
+def test_a_resumed_run_takes_the_rates_that_are_given(world: World, tmp_path: Path) -> None:
+    one = ("--trainer.max_epochs", "1", "--model.schedule", "cosine", "--model.warmup", "2")
+    assert main(world.arguments("fit", tmp_path, *one)) == 0
+    last = tmp_path / "small" / "checkpoints" / "last.ckpt"
+    before = torch.load(last, weights_only=True)
+    nothing = ("--model.lr_lora", "1e-30", "--model.lr_condition", "1e-30")
+    again = ("--ckpt_path", "last", *one[2:], "--trainer.max_epochs", "2")
+    assert main(world.arguments("fit", tmp_path, *again, *nothing)) == 0
+    after = torch.load(last, weights_only=True)
+    assert after["position"]["global_step"] == 6
+    for name, value in before["state_dict"].items():
+        assert torch.equal(after["state_dict"][name], value), name
+
+
+def test_a_checkpoint_is_not_read_otherwise_than_it_was_trained(
+    world: World, whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, value in (("timestep", "7"), ("context", "null"), ("finer", "2")):
+        option = (f"--model.model.init_args.{name}", value)
+        assert main(world.arguments("validate", whole.parent, *option)) != 0
+        assert (
+            "the checkpoint was trained with other switches of the model" in capsys.readouterr().err
+        )

@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from genloc.data.batch import KeypointDataset, sample_generator
+from genloc.data.coco import CocoKeypoints
+from genloc.skeleton import AP10K
+from genloc.training.asking import WORDS, ask
+from genloc.training.data import DrawnCrops, collate_draws
 from genloc.training.windows import Draw, Turns, Windows
+from tests.make_coco import write_coco
 
 
 def by_window(windows: Windows) -> list[list[list[Draw]]]:
@@ -138,3 +147,24 @@ def test_an_epoch_has_as_many_steps_as_asked_for(crops: int, effective: int, lea
     assert windows.steps >= least
     # no more turns than needed
     assert windows.turns == 1 or -(-(windows.turns - 1) * crops // effective) < least
+
+
+class Asks:
+    """A condition that says what its draws are."""
+
+    def draw(self, generators, visible):  # type: ignore[no-untyped-def]
+        drawn = torch.tensor([[[generator.random()]] for generator in generators])
+        return drawn, torch.zeros(len(generators), 1, dtype=torch.int64)
+
+
+def test_each_turn_of_an_epoch_asks_for_itself(tmp_path: Path) -> None:
+    source = CocoKeypoints(write_coco(tmp_path), tmp_path / "images", skeleton=AP10K)
+    crops = KeypointDataset(source, crop_size=32)
+    crops.set_epoch(2)
+    drawn = DrawnCrops(crops, turns=3)
+    batch = collate_draws([drawn[Draw(0, 1.0, True, turn)] for turn in range(3)])
+    assert batch["draw"].tolist() == [6, 7, 8]
+    asked, _ = ask(Asks(), batch, seed=1, epoch=batch["draw"].tolist())
+    assert asked is not None
+    own = [sample_generator(1, epoch, 101, WORDS).random() for epoch in (6, 7, 8)]
+    assert asked.flatten().tolist() == pytest.approx(own) and len(set(own)) == 3

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tools.tables.definitions import METHODS
-from tools.tables.job import FIT, Job
+from tools.tables.job import FIT, KEPT, Job
 
 START = 8.0  # seconds of a command before its first crop
 FORWARD = 3.0  # crops evaluated in the time of one that is trained on
@@ -31,7 +31,9 @@ class Speeds:
         found: dict[str, list[tuple[float, float]]] = {}
         for path in sorted(self.runs.glob(f"*/{FIT}")):
             fit = json.loads(path.read_text(encoding="utf-8"))
-            if fit.get("seconds"):  # not of a training that was interrupted
+            if fit.get("seconds") and not fit.get(
+                KEPT
+            ):  # not of one that was interrupted, or elsewhere
                 crops = fit["crops"] + fit["val_crops"] / FORWARD
                 found.setdefault(fit["speed_as"], []).append((crops, fit["seconds"]))
         self.measured = {

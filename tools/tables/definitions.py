@@ -47,7 +47,8 @@ class Row:
         method: of `METHODS`.
         overlays: further overlays below `configs/`.
         facts: further facts, by dotted key; ("of side", x) is a part of the configured crop's side and
-            ("of 64", x) a number of cells at 64, scaled with the map.
+            ("of 64", x) a number of cells at 64, scaled with the map. Where it changes the map's size,
+            sigma follows unless the row says it.
         test_facts: facts of the test alone, which need no training of their own.
         needs: "unseen" for a row that needs a prior trained without the animals it is tested on.
     """
@@ -204,7 +205,7 @@ TABLES: dict[str, Table] = {
             Row("as configured"),
             *(Row(f"LoRA: {preset}", facts={f"{GENLOC}.lora.preset": preset}) for preset in PRESETS),
             *(Row(f"layers: {layers}", facts={f"{GENLOC}.layers": layers}) for layers in LAYERS),
-            *(Row(f"finer: {n}", facts={f"{GENLOC}.finer": n, "model.sigma": s}) for n, s in ((1, 1.0), (2, 2.0))),
+            *(Row(f"finer: {n}", facts={f"{GENLOC}.finer": n}) for n in (1, 2)),
             *(Row(f"context: {context}", facts={f"{GENLOC}.context": context}) for context in ("conditions", "null")),
             *(Row(f"clean latent, t={t}", facts={f"{GENLOC}.timestep": t}) for t in (1, 201)),
             *(Row(f"crop: {part:g} of the side", facts={"data.crop_size": ("of side", part)}) for part in (0.5, 1.5)),

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import statistics
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tools.tables.job import write_bytes
 
 if TYPE_CHECKING:
     from tools.tables.results import Result
@@ -24,10 +27,10 @@ def draw(result: Result, path: Path) -> None:
         figure = _rows(result, pyplot)
     else:
         figure = _columns(result, pyplot)
-    part = path.with_suffix(".part")
-    figure.savefig(part, format="png", dpi=130, bbox_inches="tight")
+    drawn = io.BytesIO()
+    figure.savefig(drawn, format="png", dpi=130, bbox_inches="tight")
     pyplot.close(figure)
-    part.replace(path)
+    write_bytes(path, drawn.getvalue())
 
 
 def _values(result: Result, row: str, column: str, score: str) -> list[float]:

@@ -12,7 +12,9 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,6 +26,8 @@ from tools.tables.recipe import write_overlay
 
 BUSY = 75  # exit status: another process works in this folder (EX_TEMPFAIL)
 FIT, METRICS, LOG, LOCK = "fit.json", "metrics.json", "log.txt", "lock"
+KEPT = "kept"
+"""In `fit.json`: it was laid back from a result (`kept.py`), and no weights here are those it speaks of."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,10 @@ class Job:
 
     def trained(self) -> bool:
         """Whether no training is left to do: it is over, and its weights are there if a test needs them."""
-        return self.fitted() is not None and (not self.left() or self.weights().is_file())
+        fit = self.fitted()
+        if fit is None or not self.left():
+            return fit is not None
+        return not fit.get(KEPT) and self.weights().is_file()
 
     def left(self) -> list[Test]:
         """Tests that are not done."""
@@ -135,6 +142,11 @@ def _command(arguments: Sequence[str]) -> None:
 def _fit(job: Job, device: str) -> None:
     if job.trained():
         return
+    if (job.fitted() or {}).get(
+        KEPT
+    ):  # what is trained now is another net than those numbers are of
+        (job.folder / FIT).unlink()
+        shutil.rmtree(job.folder / "tests", ignore_errors=True)
     write_overlay(job.folder / "cell.yaml", job.training.facts)
     last = job.folder / "checkpoints" / "last.ckpt"
     goes_on = last.is_file()
@@ -200,7 +212,17 @@ def hardware(device: str) -> str:
 
 def write_json(path: Path, content: Any) -> None:
     """The file appears whole or not at all."""
+    write_bytes(path, (json.dumps(content, indent=1) + "\n").encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """The same; whoever else writes it at that moment has a part of its own."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, path)
+    handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        os.chmod(part, 0o644)  # as a file that is simply opened
+        os.replace(part, path)
+    finally:
+        Path(part).unlink(missing_ok=True)

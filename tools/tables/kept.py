@@ -8,11 +8,11 @@ is simply not asked for any more.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from tools.tables.job import FIT, METRICS, Job, write_json
+from tools.tables.job import FIT, KEPT, METRICS, Job, write_json
 
 SHOWN = ("mean_pose", "protocol", "instances")
 """Of a test's `metrics.json`, beside its numbers: what a table shows."""
@@ -48,9 +48,27 @@ def finished(jobs: Iterable[Job], root: Path) -> dict[str, dict[str, Any]]:
                     for key, value in scores.items()
                     if key in SHOWN or isinstance(value, float)
                 }
-        fit.pop("command", None)  # of files on this machine
+        for own in ("command", KEPT):  # of files on this machine
+            fit.pop(own, None)
         found[job.training.name] = {"fit": fit, "tests": tests}
     return found
+
+
+def with_others(
+    path: Path, trainings: Mapping[str, Any], asked: Collection[tuple[str, int]]
+) -> dict[str, Any]:
+    """`trainings`, and what a result holds already of rows and seeds that were not asked for this time.
+
+    Args:
+        path: the result. asked: (row, seed).
+    """
+    if not path.is_file():
+        return dict(trainings)
+    old = json.loads(path.read_text(encoding="utf-8")).get("trainings", {})
+    others = {
+        n: t for n, t in old.items() if (t["fit"].get("row"), t["fit"].get("seed")) not in asked
+    }
+    return others | dict(trainings)
 
 
 def lay_back(out: Path, set_name: str, runs: Path) -> None:
@@ -65,7 +83,7 @@ def lay_back(out: Path, set_name: str, runs: Path) -> None:
             for name, left in trainings.items():
                 if (runs / name / "checkpoints").is_dir():
                     continue  # begun here: what was trained elsewhere says nothing of these weights
-                files = {runs / name / FIT: left["fit"]}
+                files = {runs / name / FIT: {**left["fit"], KEPT: True}}
                 for test, scores in left["tests"].items():
                     files[runs / name / "tests" / test / METRICS] = {"test": scores}
                 for file, content in files.items():

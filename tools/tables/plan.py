@@ -167,6 +167,7 @@ class Planner:
                 "seed": seed,
                 "data": key_of_data,
                 **prior,
+                **self._unusual(config),
             }
         )
         where = column.split.format(seed=seed) if "shot" in column.split else "all"
@@ -204,6 +205,8 @@ class Planner:
             own = nested(facts).get("data", {}).get("test", {})
             file = own.get("annotations", look_up(config, "data.test.annotations"))
             content: Any = whole(self.options.root / file)
+            if only := self._only(config, "test"):
+                content = [content, only]
             crops = labels_in(self.options.root / file)
         else:
             _, split = self.splits.find(column.split.format(seed=seed))
@@ -243,7 +246,45 @@ class Planner:
                 facts[key] = None if value[1] == 2.0 else value[1] * cells / 64
             else:
                 facts[key] = value
+        if "model.sigma" not in row.facts and (sigma := look_up(plain, "model.sigma")) is not None:
+            # It is in cells: the same part of the crop on a map of another size.
+            finer = look_up(plain, f"{GENLOC}.finer") or 1
+            scale = (
+                facts.get("data.crop_size", side)
+                / side
+                * facts.get(f"{GENLOC}.finer", finer)
+                / finer
+            )
+            if scale != 1:
+                facts["model.sigma"] = sigma * scale
         return facts
+
+    def _unusual(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """For the key: what overlays may say of data and chance, where they do."""
+        found: dict[str, Any] = {}
+        for part in ("train", "val"):
+            if only := self._only(config, part):
+                found[f"{part} only"] = only
+        for seed in ("data.seed", "model.seed"):
+            if (own := look_up(config, seed)) != look_up(config, "seed_everything"):
+                found[seed] = own
+        batch = look_up(config, "data.batch_size")
+        others = not str(look_up(config, "model.model.class_path")).startswith(
+            "genloc.models.genloc"
+        )
+        if others and batch != look_up(config, "data.effective_batch"):
+            found["batch"] = batch  # batch normalisation sees it
+        return found
+
+    def _only(self, config: Mapping[str, Any], part: str) -> dict[str, Any]:
+        """Which records of a set are taken, and whose boxes: files by what is in them."""
+        spec = look_up(config, f"data.{part}") or {}
+        found: dict[str, Any] = {}
+        for name in ("image_ids", "annotation_ids", "exclude", "detections"):
+            if (value := spec.get(name)) is not None:
+                path = self.options.root / value if isinstance(value, str) else None
+                found[name] = whole(path) if path is not None and path.is_file() else value
+        return found
 
     def _data(
         self, column: Column, seed: int, config: Mapping[str, Any]

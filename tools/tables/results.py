@@ -11,8 +11,8 @@ from typing import Any
 
 from genloc import __version__
 from tools.tables.cell import Cell
-from tools.tables.job import Job
-from tools.tables.kept import finished, read_test
+from tools.tables.job import Job, write_bytes
+from tools.tables.kept import finished, read_test, with_others
 from tools.tables.paper import paper_numbers
 from tools.tables.plan import Planner
 from tools.tables.recipe import what_it_has_seen
@@ -43,7 +43,7 @@ class Result:
         values: row -> column -> score -> one number for each seed that is done, 0 to 100.
         paper: row -> column -> score -> the paper's number; its other rows are people's we do not run.
         facts: below the table, one line each. missing: cells that are not done. records: the cells that are.
-        trainings: what they left, by name of the training (`kept.py`).
+        trainings: what they left, by name of the training (`kept.py`). asked: (row, seed) of all cells.
     """
 
     name: str
@@ -57,6 +57,7 @@ class Result:
     missing: int
     records: list[dict[str, Any]] = field(default_factory=list)
     trainings: dict[str, dict[str, Any]] = field(default_factory=dict)
+    asked: frozenset[tuple[str, int]] = frozenset()
 
     def shown(self, row: str, column: str, score: str) -> str:
         """Mean, and least to most over several seeds; "-" where nothing is done."""
@@ -102,19 +103,17 @@ class Result:
         """`<out>/<name>.{json,md,png}`."""
         from tools.tables.draw import draw
 
-        out.mkdir(parents=True, exist_ok=True)
+        kept = with_others(out / f"{self.name}.json", self.trainings, self.asked)
         content = {
             "title": self.title, "rows": self.rows, "columns": self.columns, "scores": self.scores,
             "values": self.values, "paper": self.paper, "facts": self.facts, "missing": self.missing,
-            "genloc": __version__, "cells": self.records, "trainings": self.trainings,
+            "genloc": __version__, "cells": self.records, "trainings": kept,
         }  # fmt: skip
         texts = {".json": json.dumps(content, indent=1) + "\n", ".md": self.markdown()}
         written = []
         for suffix, text in texts.items():
             path = out / f"{self.name}{suffix}"
-            part = path.with_suffix(f"{suffix}.part")
-            part.write_text(text, encoding="utf-8")
-            part.replace(path)
+            write_bytes(path, text.encode())
             written.append(path)
         draw(self, out / f"{self.name}.png")
         return [*written, out / f"{self.name}.png"]
@@ -182,6 +181,7 @@ def collect(
         missing=missing,
         records=records,
         trainings=finished({**tuned, **jobs}.values(), planner.options.root),
+        asked=frozenset((cell.row, cell.seed) for cell in cells),
     )
 
 

@@ -20,7 +20,7 @@ from tools.tables.job import Job
 from tools.tables.kept import lay_back
 from tools.tables.plan import CONFIGS, Planner
 from tools.tables.pool import Pool, free_devices
-from tools.tables.results import collect
+from tools.tables.results import Result, collect
 
 UNSEEN = Path("runs/tiny_prior_without/prior")
 HOW_UNSEEN = (
@@ -86,19 +86,29 @@ class Session:
             self._say(planner, tuning)
             return 0
         tuned = {t.name: Job(t, (), self.runs) for rates in tuning.values() for t in rates.values()}
-        failed = self._run_jobs(list(tuned.values()), "rates")
-        rates, tried = choose(tuning, self.runs)
-        cells = planner.cells(rates)
-        jobs = jobs_of(cells, self.runs)
+
+        def result() -> Result:
+            rates, tried = choose(tuning, self.runs)
+            cells = planner.cells(rates)
+            return collect(planner, cells, jobs_of(cells, self.runs), tuned, tried)
+
         try:
-            failed += self._run_jobs(list(jobs.values()), f"table {name}")
+            failed = self._run_jobs(list(tuned.values()), "rates")
+            unknown = tuning.keys() - (rates := choose(tuning, self.runs)[0]).keys()
+            jobs = jobs_of(planner.cells(rates), self.runs).values()
+            ready = [job for job in jobs if job.training.about["method"] not in unknown]
+            failed += self._run_jobs(ready, f"table {name}")
         except KeyboardInterrupt:  # what is done is written all the same
-            if any(job.done() for job in jobs.values()):
-                collect(planner, cells, jobs, tuned, tried).write(self.out)
+            if (found := result()).trainings:
+                found.write(self.out)
             raise
-        result = collect(planner, cells, jobs, tuned, tried)
-        written = result.write(self.out)
-        self.console.print(Markdown(result.markdown()))
+        found = result()
+        written = found.write(self.out)
+        self.console.print(Markdown(found.markdown()))
+        for method in sorted(unknown):
+            failed.append(
+                f"not trained: {method}, whose rate could not be chosen among {[*tuning[method]]}"
+            )
         for line in [*failed, *map(str, written)]:
             self.console.print(line, soft_wrap=True, highlight=False, markup=False)
         self._say_left_out(planner)
