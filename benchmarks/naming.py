@@ -210,8 +210,7 @@ def train(a: argparse.Namespace, crops: Crops, rate: float, seed: int) -> tuple[
         loss.backward()
         torch.nn.utils.clip_grad_norm_(learning, 1.0)
         optimiser.step()
-        if rates is not None:
-            rates.step()
+        rates.step()  # type: ignore[union-attr]
         running = loss.item() if step == 1 else 0.98 * running + 0.02 * loss.item()
         spent += time.perf_counter() - start
         if step % max(1, a.steps // 20) == 0:

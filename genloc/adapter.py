@@ -1,4 +1,4 @@
-"""A trained localizer as a folder of a few MB: the one reader and writer of it.
+"""A trained localizer as a folder of some MB: the one reader and writer of it.
 
     adapter/
       pytorch_lora_weights.safetensors   LoRA in diffusers' format: pipe.load_lora_weights(folder)

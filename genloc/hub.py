@@ -1,4 +1,4 @@
-"""Sharing adapters on the Hugging Face hub: a few MB of safetensors, yaml and a model card."""
+"""Sharing adapters on the Hugging Face hub: safetensors of some MB, yaml and a model card."""
 
 from __future__ import annotations
 

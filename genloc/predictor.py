@@ -75,6 +75,10 @@ class KeypointPredictor:
         if str(device) == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.device = torch.device(device)
+        if self.device.type == "cuda" and not torch.cuda.is_available():
+            raise ValueError(
+                f"device={str(device)!r}: torch {torch.__version__} sees no CUDA device here"
+            )
         self.model = model
         if isinstance(model, torch.nn.Module):
             self.model = model.to(self.device).eval()

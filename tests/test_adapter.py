@@ -244,11 +244,6 @@ def test_facts_that_are_not_valid(saved, change, message):
         load_adapter(saved[0])
 
 
-def test_adapters_from_before_a_switch_are_as_they_were(saved):
-    edit(saved[0], lambda f: f["model"].pop("finer"))
-    assert load_adapter(saved[0]).model.finer == 1
-
-
 @pytest.mark.parametrize(
     "content", ["a: [", "just words", "", "!!python/object/apply:os.getcwd []"]
 )

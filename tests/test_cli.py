@@ -71,6 +71,30 @@ def test_our_errors_are_a_line_and_others_keep_their_traceback(
         main(["evaluate"])
 
 
+def test_what_the_system_refuses_is_a_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    for arguments in (
+        ["check", str(tmp_path)],
+        ["split", "few-shot", str(tmp_path), "--shots", "1", "--out", str(tmp_path / "s.json")],
+        ["zoo", str(tmp_path / "file"), "--per-species", "3"],
+    ):
+        assert main(arguments) == 2
+        (said,) = capsys.readouterr().err.strip().splitlines()
+        assert said.startswith(f"genloc {arguments[0]}: ") and str(tmp_path) in said
+
+
+def test_the_zoo_is_not_drawn_over_other_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = write_coco(tmp_path / "annotations", name="ap10k-val-split1.json")
+    before = labels.read_bytes()
+    assert main(["zoo", str(tmp_path), "--per-species", "3"]) == 2
+    assert "holds other labels than the zoo's" in capsys.readouterr().err
+    assert labels.read_bytes() == before and not (tmp_path / "data").exists()
+
+
 def test_a_traceback_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GENLOC_TRACEBACK", "1")
     with pytest.raises((ValueError, FileNotFoundError)):

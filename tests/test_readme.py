@@ -42,9 +42,10 @@ RUN_AS = {
     "genloc test --config configs/ap10k.yaml --data.root data/ap10k": (
         f"genloc test --config configs/ap10k.yaml --data.root data/ap10k {ONE_STEP} --ckpt_path none"
     ),
-    "genloc fit --config configs/ap10k.yaml --config configs/ablation/mse.yaml --data.root data/ap10k": (
+    "genloc fit --config configs/ap10k.yaml --config configs/ablation/mse.yaml "
+    "--config configs/ablation/ten_epochs.yaml --data.root data/ap10k": (
         "genloc fit --config configs/ap10k.yaml --config configs/ablation/mse.yaml "
-        f"--data.root data/ap10k {ONE_STEP}"
+        f"--config configs/ablation/ten_epochs.yaml --data.root data/ap10k {ONE_STEP}"
     ),
     "genloc evaluate results.json data/ap10k/annotations/ap10k-val-split1.json --skeleton ap10k": "",
     "genloc split few-shot data/ap10k/annotations/ap10k-train-split1.json --shots 5 --seed 0 "
@@ -52,8 +53,10 @@ RUN_AS = {
     "genloc split zero-shot data/ap10k/annotations --train Bovidae --test Canidae "
     "--out data/splits/bovidae_canidae.json": "",
     "genloc fit --config configs/ap10k.yaml --config configs/protocol/scarcenet.yaml "
+    "--config configs/ablation/ten_epochs.yaml --data.least_steps 46 "
     "--data.root data/ap10k --data.split data/splits/shots_5.json --name shots_5": (
         "genloc fit --config configs/ap10k.yaml --config configs/protocol/scarcenet.yaml "
+        "--config configs/ablation/ten_epochs.yaml --data.least_steps 46 "
         f"--data.root data/ap10k --data.split data/splits/shots_5.json --name shots_5 {ONE_STEP}"
     ),
     "genloc fit --config configs/ap10k.yaml --config configs/protocol/zero_shot.yaml "
@@ -118,14 +121,14 @@ RUN_AS = {
         f"genloc fit --config configs/own_data.yaml --data.annotations mine/labels.json {ONE_STEP}"
     ),
     "genloc fit --config configs/own_data.yaml --config configs/prior/sd15.yaml "
-    "--data.annotations mine/labels.json": (
+    "--data.annotations mine/labels.json --name own_sd15": (
         "genloc fit --config configs/own_data.yaml --config configs/prior/sd15.yaml "
-        f"--data.annotations mine/labels.json {ONE_STEP}"
+        f"--data.annotations mine/labels.json --name own_sd15 {ONE_STEP}"
     ),
     "genloc fit --config configs/own_data.yaml --data.annotations mine/annotations.json "
-    "--data.skeleton mine/skeleton.yaml": (
+    "--data.skeleton mine/skeleton.yaml --name own_skeleton": (
         "genloc fit --config configs/own_data.yaml --data.annotations mine/annotations.json "
-        f"--data.skeleton mine/skeleton.yaml {ONE_STEP}"
+        f"--data.skeleton mine/skeleton.yaml --name own_skeleton {ONE_STEP}"
     ),
 }
 

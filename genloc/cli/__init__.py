@@ -78,11 +78,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 130
     except (ValueError, OSError) as error:
-        # A mistake that our own code found is said in a line; anything else is a bug and keeps its traceback.
-        if os.environ.get("GENLOC_TRACEBACK") or not _found_by_us(error):
+        # A mistake that our own code found, and what the system refused (no such folder, no room, no right), is
+        # said in a line; anything else is a bug and keeps its traceback.
+        said = _of_a_worker(error)
+        if said is None and (_found_by_us(error) or getattr(error, "errno", None) is not None):
+            said = str(error)
+        if os.environ.get("GENLOC_TRACEBACK") or said is None:
             raise
-        print(f"genloc {name}: {error}", file=sys.stderr)
+        print(f"genloc {name}: {said}", file=sys.stderr)
         return 2
+
+
+def _of_a_worker(error: BaseException) -> str | None:
+    """What our own code said in a process that loads data; torch wraps it in the text of its traceback."""
+    lines = str(error).rstrip().splitlines()
+    files = [line.split('"')[1] for line in lines if line.strip().startswith('File "')]
+    if "worker process" not in (lines or [""])[0] or not files:
+        return None
+    ours = Path(files[-1]).is_relative_to(Path(genloc.__file__).parent)
+    return lines[-1].partition(": ")[2] if ours else None
 
 
 def _found_by_us(error: BaseException) -> bool:

@@ -128,6 +128,8 @@ def run(arguments: Sequence[str]) -> int:
     if given.restart:
         _forget(out)
     journal = Journal(out / JOURNAL, _facts(given, media, predictor, boxes))
+    if journal.count:
+        print(f"{journal.count} of {len(media)} frames are done, and drawn as was asked for then")
     try:
         _stream(given, media, predictor, boxes, journal, overlays := _overlays(given, media, out))
     except KeyboardInterrupt as stopped:
@@ -139,6 +141,8 @@ def run(arguments: Sequence[str]) -> int:
     from genloc.media import Video
     from genloc.streaming.tables import write_coco, write_deeplabcut
 
+    if not any(record["error"] is None for record in journal.records()):
+        raise ValueError(f"{given.input}: none of its {len(media)} frames can be read")
     write_coco(journal, out / RESULTS, image_ids)
     write_deeplabcut(journal, out / TABLE, predictor.skeleton, numbered=isinstance(media, Video))
     drawn = None if overlays is None else overlays.finish()

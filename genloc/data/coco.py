@@ -29,7 +29,7 @@ from genloc.data.annotation import (
 from genloc.data.image import read_image
 from genloc.skeleton import Skeleton, read_coco_json
 
-__all__ = ["CocoKeypoints", "Instance", "image_folder", "read_image"]
+__all__ = ["CocoKeypoints", "Instance", "read_image"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -304,21 +304,6 @@ def _size(image: dict[str, Any]) -> tuple[int, int] | None:
     """(width, height), or None where they are not stated as whole numbers above 0."""
     width, height = whole(image.get("width")), whole(image.get("height"))
     return (width, height) if width and height and width > 0 and height > 0 else None
-
-
-def image_folder(annotations: str | Path, file_names: Iterable[str]) -> Path:
-    """The folder that `file_name` is most likely relative to, by looking for the first picture.
-
-    Tried are the json's own folder and the one above it, then `images` and `data` in either.
-
-    Returns:
-        the first of these with the picture; the json's own folder where none has it.
-    """
-    own = Path(annotations).parent
-    first = next(iter(file_names), None)
-    above = own / ".." if own == Path() else own.parent
-    tried = [own, above, *(f / name for f in (own, above) for name in ("images", "data"))]
-    return next((f for f in tried if first is not None and (f / first).is_file()), own)
 
 
 def _selection(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genloc.data.coco import image_folder
+from genloc.data.folder import image_folder
 from genloc.labels.files import check_files
 from genloc.labels.findings import Findings
 from genloc.labels.geometry import check_geometry

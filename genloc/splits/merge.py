@@ -38,8 +38,14 @@ def merge(files: Sequence[str | Path], out: str | Path) -> dict[str, int]:
             raise ValueError(
                 f"merge: the files share {len(ids) - len(set(ids))} ids of {key}: they are not parts of one data set"
             )
-    info = {"description": "merged from " + ", ".join(Path(file).name for file in files)}
+    info = {"description": MERGED + ", ".join(Path(file).name for file in files)}
     out = Path(out)
+    if out.is_file() and not str((_read(out).get("info") or {}).get("description")).startswith(
+        MERGED
+    ):
+        raise FileExistsError(
+            f"merge: {out} is there already and was not merged here, so it is not overwritten; choose another --out"
+        )
     out.parent.mkdir(parents=True, exist_ok=True)
     partial = out.with_name(out.name + ".part")
     partial.write_text(
@@ -47,6 +53,9 @@ def merge(files: Sequence[str | Path], out: str | Path) -> dict[str, int]:
     )
     os.replace(partial, out)
     return {key: len(rows) for key, rows in merged.items()}
+
+
+MERGED = "merged from "
 
 
 def _read(path: Path) -> dict[str, Any]:

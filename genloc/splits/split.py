@@ -129,7 +129,18 @@ class Split:
 
 
 def write_split(split: Split, path: str | Path) -> None:
-    """Write the json; it appears whole or not at all."""
+    """Write the json; it appears whole or not at all.
+
+    Raises:
+        FileExistsError: there is a file that is no split, such as the labels themselves.
+    """
+    if Path(path).is_file():
+        try:
+            read_split(path)
+        except ValueError as error:
+            raise FileExistsError(
+                f"{path} is there already and no split, so it is not overwritten; choose another --out ({error})"
+            ) from None
     parts = {name: _part_json(part) for name, part in split.parts.items()}
     content = {
         "format": FORMAT,

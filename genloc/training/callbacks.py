@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -23,6 +23,17 @@ from genloc.keypoints import Keypoints
 from genloc.training.checkpoints import is_trial
 from genloc.training.logs import FOLDER as LOGS
 from genloc.visualize import overlay_sheet
+
+
+class Begin(Callback):
+    """Says when data and weights are there and training begins, so that nothing is deleted before."""
+
+    def __init__(self, begin: Callable[[], None]) -> None:
+        self.begin = begin
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        if trainer.is_global_zero and not is_trial(trainer):
+            self.begin()
 
 
 class Progress(RichProgressBar):

@@ -18,8 +18,11 @@ class Interrupted(SystemExit):
     """Training stopped on a signal after saving; the exit status is 128 + signal, as shells have it."""
 
 
+DEFAULT = "val/AP"
+
+
 class Checkpoints(Checkpoint):
-    """Write a run's checkpoints to `<run>/checkpoints/`, a few MB each (see `training/resume.py`).
+    """Write a run's checkpoints to `<run>/checkpoints/`, some MB each (see `training/resume.py`).
 
     `last.ckpt` is written after every epoch, every `every_n_steps` optimiser steps, and when SIGTERM or Ctrl-C
     asks to stop; `best.ckpt` whenever `monitor` has risen. A file is complete or not there at all. A second
@@ -30,7 +33,7 @@ class Checkpoints(Checkpoint):
         every_n_steps: optimiser steps between two writings of `last.ckpt`; what a crash can cost.
     """
 
-    def __init__(self, monitor: str = "val/AP", every_n_steps: int = 20) -> None:
+    def __init__(self, monitor: str = DEFAULT, every_n_steps: int = 20) -> None:
         if every_n_steps < 1:
             raise ValueError(f"checkpoints.every_n_steps must be at least 1, got {every_n_steps}")
         self.monitor = monitor
@@ -89,6 +92,13 @@ class Checkpoints(Checkpoint):
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         value = trainer.callback_metrics.get(self.monitor)
+        known = sorted(name for name in trainer.callback_metrics if name.startswith("val/"))
+        if (
+            value is None and known and self.monitor != DEFAULT
+        ):  # there is no AP where areas are not stated
+            raise ValueError(
+                f"checkpoints.monitor: nothing is called {self.monitor!r}; there are {', '.join(known)}"
+            )
         if value is not None and (self.best is None or float(value) > self.best):
             self.best = float(value)
             self._save(trainer, "best")

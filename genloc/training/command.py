@@ -13,7 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
 from omegaconf.errors import OmegaConfBaseException
 
-from genloc.training.callbacks import Heatmaps, Pictures, Progress
+from genloc.training.callbacks import Begin, Heatmaps, Pictures, Progress
 from genloc.training.checkpoints import FOLDER as CHECKPOINTS
 from genloc.training.checkpoints import Checkpoints, checkpoint_path, is_trial
 from genloc.training.data import KeypointData
@@ -48,7 +48,7 @@ class TrainingCLI(LightningCLI):
         super().__init__(
             KeypointModule,
             KeypointData,
-            save_config_callback=None,  # written to the run's folder by before_fit, not by validate and test
+            save_config_callback=None,  # written to the run's folder by _begin, not by validate and test
             trainer_defaults={
                 "num_sanity_val_steps": 1,
                 "log_every_n_steps": 10,
@@ -107,8 +107,9 @@ class TrainingCLI(LightningCLI):
             self.checkpoint = self._weights(given.ckpt_path)
 
     def _start(self, given: Any) -> Path | None:
-        """The checkpoint that `fit` goes on from; None for a new run, in a folder made free for it."""
+        """The checkpoint that `fit` goes on from; None for a new run, before which `_begin` clears the folder."""
         run = self.run_folder
+        self._earlier: list[Path] = []
         if given.ckpt_path is not None:
             return self._own_checkpoint(given.ckpt_path)
         # Processes started by the first one find its files, not an earlier run's.
@@ -122,9 +123,19 @@ class TrainingCLI(LightningCLI):
                 f"{run} holds an earlier run ({', '.join(path.name for path in lost)}): go on with "
                 "--ckpt_path last, choose another --name, or start again with --overwrite, which deletes it"
             )
-        for path in earlier:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        # Of the logs their files: TensorBoard's writer opens its own before training begins.
+        logs = [path for path in (run / LOGS).rglob("*") if path.is_file()]
+        self._earlier = [path for path in earlier if path.name != LOGS] + logs
         return None
+
+    def _begin(self) -> None:
+        """Make the folder of the run this run's."""
+        for path in self._earlier:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        self.run_folder.mkdir(parents=True, exist_ok=True)
+        self._parser("fit").save(
+            self.config["fit"], self.run_folder / "config.yaml", overwrite=True, skip_none=False
+        )
 
     def _weights(self, ckpt_path: str | None) -> Path | None:
         """The checkpoint that is scored: the best one unless another is named; "none" for no training."""
@@ -153,8 +164,7 @@ class TrainingCLI(LightningCLI):
         if given["enable_progress_bar"] is not False:
             callbacks.append(Progress())
         self.heatmaps = Heatmaps()
-        if self.subcommand != "fit":
-            callbacks.append(self.heatmaps)
+        callbacks.append(Begin(self._begin) if self.subcommand == "fit" else self.heatmaps)
         step = None
         if self.checkpoint is not None:
             step = read_checkpoint(self.checkpoint)["position"]["global_step"]
@@ -177,13 +187,6 @@ class TrainingCLI(LightningCLI):
         }
 
     # ------------------------------------------------------------------ around the run
-
-    def before_fit(self) -> None:
-        if _rank() == 0 and not is_trial(self.trainer):
-            self.run_folder.mkdir(parents=True, exist_ok=True)
-            self._parser("fit").save(
-                self.config["fit"], self.run_folder / "config.yaml", overwrite=True, skip_none=False
-            )
 
     def after_fit(self) -> None:
         best = None if is_trial(self.trainer) else load_best(self.model, self.run_folder)

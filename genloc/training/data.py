@@ -23,7 +23,7 @@ from genloc.skeleton import load_skeleton
 from genloc.training.episodes import EpisodeScores
 from genloc.training.own import own_sets
 from genloc.training.scores import Scores
-from genloc.training.sets import SetSpec, lay_over, load_set
+from genloc.training.sets import SetSpec, lay_over, load_set, open_split
 from genloc.training.windows import Draw, Turns, Windows
 
 
@@ -189,6 +189,18 @@ class KeypointData(pl.LightningDataModule):
         if "train" not in self.sources:
             self.sources["train"] = load_set("train", spec, self.skeleton, self.root, images=False)
         return self.sources["train"]
+
+    def held_out(self) -> tuple[str, ...]:
+        """Keypoints that the training set's split has labels of for the test alone."""
+        spec = self.specs["train"]
+        if spec is None or spec.split is None:
+            return ()
+        parts = open_split(spec.split.partition("#")[0], self.root).parts
+        named = [part.keypoints for name in ("train", "test") if (part := parts.get(name))]
+        if len(named) < 2 or None in named:
+            return ()
+        train, test = named
+        return tuple(name for name in test or () if name not in (train or ()))
 
     def facts(self) -> dict[str, Any]:
         """What the order of training depends on; a run goes on only with the same."""

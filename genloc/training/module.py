@@ -137,7 +137,8 @@ class KeypointModule(pl.LightningModule):
         if callable(ask_for := getattr(self.model, "ask_for", None)):
             ask_for(skeleton)
         parts, shown = (self.model, self.condition, self.loss), self.data.episodes is not None
-        check_parts(*parts, episodes=shown, flip_test=self.flip_test)
+        held_out = self.data.held_out()
+        check_parts(*parts, episodes=shown, flip_test=self.flip_test, held_out=held_out)
         if self.condition is not None and callable(build := getattr(self.condition, "build", None)):
             prior = self.model.prior
             generator = torch.Generator().manual_seed(self.seed)

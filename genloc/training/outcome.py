@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from genloc import __version__
-from genloc.adapter import save_adapter
+from genloc.adapter import SWITCHES, save_adapter
 from genloc.conditions.saved import can_be_saved
 from genloc.data.coco import CocoKeypoints
 from genloc.metrics.evaluate import evaluate, sigmas_name
@@ -205,6 +205,9 @@ def _more(
         )
     if callable(said := getattr(module.model, "protocol", None)):
         more |= said(records)
+    if hasattr(module.model, "read_out"):
+        switches = {name: getattr(module.model, name) for name in SWITCHES}
+        more["maps"] = ", ".join(f"{name} {value}" for name, value in switches.items())
     if hasattr(module.model, "prior"):
         more["prior"] = module.model.prior.fingerprint()
         if module.model.prior.source == "tiny":

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from genloc.data.coco import image_folder
+from genloc.data.folder import image_folder
 from genloc.skeleton import read_coco_json
 from genloc.training.sets import SetSpec
 

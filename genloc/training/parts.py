@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -18,6 +19,7 @@ def check_parts(
     *,
     episodes: bool | None = None,
     flip_test: bool = False,
+    held_out: Sequence[str] = (),
 ) -> None:
     """Refuse parts that do not go together.
 
@@ -25,6 +27,7 @@ def check_parts(
         model, condition, loss: the parts.
         episodes: whether the data shows supports with each crop; None where that is not known.
         flip_test: whether evaluation averages with mirrored crops.
+        held_out: keypoints that the data has labels of for the test alone.
 
     Raises:
         ValueError: says what does not fit what, and what to give instead.
@@ -56,7 +59,19 @@ def check_parts(
             f"model.condition: {type(condition).__name__} compares features, which must not depend on "
             'what is asked for or on noise; set model.model.init_args.context to "null" and noise to false'
         )
-    held: tuple[str, ...] = getattr(condition, "held_out", None) or ()
+    asked = hasattr(condition, "draw")  # by words, which all keypoints share
+    if asked and getattr(model, "context", None) != "null":
+        raise ValueError(
+            f"model.condition: with {type(condition).__name__} what is found must not depend on what else is "
+            'asked; set model.model.init_args.context to "null" (lay configs/words/text.yaml over the others)'
+        )
+    if held_out and condition is not None and not (asked or shown):
+        raise ValueError(
+            f"model.condition: {type(condition).__name__} learns a vector for each keypoint, and those of "
+            f"{', '.join(held_out)}, which the split holds out, would stay as they are; ask by words "
+            "(configs/words/text.yaml)"
+        )
+    held = (*(getattr(condition, "held_out", None) or ()), *held_out)
     if flip_test and held:
         raise ValueError(
             f"model.flip_test: in a mirrored crop the keypoints held out, {', '.join(held)}, are found "

@@ -98,9 +98,8 @@ def belongs_to(model: nn.Module, skeleton: Skeleton) -> dict[str, Any]:
     decoder: Any = getattr(model, "decoder", None)
     if hasattr(decoder, "fingerprint"):
         facts["weights of the decoder"] = decoder.fingerprint
-    switches = {name: getattr(model, name) for name in SWITCHES if hasattr(model, name)}
-    if switches:
-        facts["switches of the model"] = switches
+    if hasattr(model, "read_out"):
+        facts["switches of the model"] = {name: getattr(model, name) for name in SWITCHES}
     return facts
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from genloc.adapter import save_adapter
 from genloc.cli import main
@@ -74,6 +75,15 @@ def test_a_video_with_tracking_becomes_a_video(adapter: Path, tmp_path: Path) ->
     assert np.isfinite(table.to_numpy()).all()
 
 
+def test_an_input_of_which_nothing_can_be_read(
+    adapter: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.png").write_bytes(b"nothing")
+    command = ["predict", str(tmp_path / "a.png"), "--adapter", str(adapter), "--out"]
+    assert main([*command, str(tmp_path / "out")]) == 2
+    assert "none of its 1 frames can be read" in capsys.readouterr().err
+
+
 def test_results_go_to_a_folder_named_after_the_input(
     adapter: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,6 +110,11 @@ def test_results_go_to_a_folder_named_after_the_input(
             "LearnedCondition, made for its own keypoints",
         ),
         (["--adapter", "{adapter}", "--tokenizer", "words"], "give --prior as well"),
+        pytest.param(
+            ["--adapter", "{adapter}", "--device", "cuda"],
+            "sees no CUDA device here",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is one"),
+        ),
     ],
 )
 def test_a_mistake_is_one_line(

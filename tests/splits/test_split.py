@@ -185,6 +185,20 @@ def test_published_files_are_found_by_a_word(tmp_path: Path) -> None:
         published(tmp_path / "absent", "split1")
 
 
+def test_labels_are_never_written_over(tmp_path: Path) -> None:
+    a, b = (write(tmp_path / f"{n}.json", content(first=n)) for n in (1, 100))
+    before = a.read_bytes()
+    split = few_shot(read_source(a), 5)
+    with pytest.raises(FileExistsError, match="no split, so it is not overwritten"):
+        write_split(split, a)
+    with pytest.raises(FileExistsError, match="was not merged here"):
+        merge([a, b], a)
+    assert a.read_bytes() == before
+    for _ in range(2):  # what is our own may be written again
+        write_split(split, tmp_path / "split.json")
+        merge([a, b], tmp_path / "both.json")
+
+
 def test_files_are_merged_and_split_as_one(tmp_path: Path) -> None:
     a, b = (write(tmp_path / f"{n}.json", content(first=n)) for n in (1, 100))
     counts = merge([a, b], tmp_path / "c.json")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,9 @@ RIVAL = (
     "--model.condition=null",
     '--model.loss={"class_path": "genloc.losses.HeatmapMSE"}',
 )
+
+
+PRIOR = "--model.model.init_args.prior.init_args.source"
 
 
 def checkpoint(runs: Path, name: str = "last", run: str = "small") -> dict[str, Any]:
@@ -104,6 +108,7 @@ def test_validate_adds_to_the_numbers_and_flips_when_asked(world: World, run: Pa
     numbers = json.loads((run / "small" / "metrics.json").read_text())
     assert numbers.keys() == {"test", "val"}
     assert "flip test: on; decoding: centroid" in numbers["val"]["protocol"]
+    assert "maps: context conditions, read_out ckhe" in "\n".join(numbers["val"]["protocol"])
     flipped = (run / "small" / "results-val.json").read_text()
     assert main(world.arguments("validate", run)) == 0
     assert (run / "small" / "results-val.json").read_text() != flipped
@@ -213,12 +218,40 @@ def test_an_earlier_run_is_not_overwritten_unless_asked(
     before = checkpoint(tmp_path)
     assert fit(world, tmp_path) == 2
     assert "--ckpt_path last" in capsys.readouterr().err
+    files = {p: p.read_bytes() for p in (tmp_path / "small").rglob("*") if p.is_file()}
+    for mistake in (("--data.train.annotations", "typo.json"), (PRIOR, str(tmp_path / "nowhere"))):
+        assert fit(world, tmp_path, "--overwrite", *mistake) == 2
+        assert {path: path.read_bytes() for path in files} == files
     assert fit(world, tmp_path, "--overwrite", "--model.seed", "3") == 0
     after = checkpoint(tmp_path)
     assert not torch.equal(
         before["state_dict"]["condition.weight"], after["state_dict"]["condition.weight"]
     )
     assert (tmp_path / "small" / "mine.txt").read_text() == "kept"
+    events = {path for path in files if "tfevents" in path.name}
+    assert events and not any(path.exists() for path in events)
+    assert list((tmp_path / "small" / "logs").glob("*tfevents*"))
+
+
+def test_the_number_to_watch_must_be_one(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit(world, tmp_path, "--checkpoints.monitor", "val/PCK@01") == 2
+    said = capsys.readouterr().err
+    assert "nothing is called 'val/PCK@01'; there are" in said and "val/PCK@0.1" in said
+
+
+def test_a_truncated_picture_in_a_worker_is_one_line(
+    world: World, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(world.folder, tmp_path / "set")
+    picture = sorted((tmp_path / "set" / "images").iterdir())[-1]
+    picture.write_bytes(picture.read_bytes()[:200])
+    root = ("--data.root", str(tmp_path / "set"), "--data.num_workers", "1")
+    assert fit(world, tmp_path / "runs", *root) == 2
+    said = capsys.readouterr().err.strip().splitlines()
+    assert len([line for line in said if picture.name in line]) == 1
+    assert not any("Traceback" in line for line in said)
 
 
 def test_a_run_goes_on_with_its_own_data_and_model_only(

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from genloc.cli import main
-from genloc.data.coco import image_folder
+from genloc.data.folder import image_folder
 from genloc.training.own import own_sets
 from genloc.training.sets import SetSpec
 from tests.make_coco import write_coco
@@ -181,6 +181,12 @@ def test_pictures_are_found_around_the_json(tmp_path: Path, place: str) -> None:
     (folder / "a.png").write_bytes(b"")
     found = image_folder(tmp_path / "set" / "annotations" / "x.json", ["a.png"])
     assert found.resolve() == folder
+
+
+def test_a_picture_that_is_missing_does_not_hide_the_others(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "b.png").touch()
+    assert image_folder(tmp_path / "x.json", ["a.png", "b.png"]) == tmp_path / "images"
 
 
 def test_points_of_a_folder_without_the_picture_stay_with_the_json(tmp_path: Path) -> None:

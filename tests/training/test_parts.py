@@ -42,6 +42,17 @@ def test_these_do_not(model, condition, loss, message) -> None:
         check_parts(model, condition, loss)
 
 
+def test_a_split_that_holds_keypoints_out_is_asked_by_words() -> None:
+    words, null = TextCondition(), GenLoc(Prior(), context="null")
+    check_parts(null, words, HEL(), held_out=("tail",))
+    with pytest.raises(ValueError, match="those of tail, which the split holds out"):
+        check_parts(null, CONDITION, HEL(), held_out=("tail",))
+    with pytest.raises(ValueError, match="held out, tail, are found"):
+        check_parts(null, words, HEL(), held_out=("tail",), flip_test=True)
+    with pytest.raises(ValueError, match='context to "null"'):
+        check_parts(GenLoc(Prior()), words, HEL())
+
+
 def test_a_flip_test_would_show_what_is_held_out() -> None:
     words = TextCondition(held_out=["right_elbow"])
     model = GenLoc(Prior("tiny"), context="null")

@@ -11,7 +11,14 @@ import cv2
 from genloc.data.zoo.bodies import CATEGORIES, PLANS, Category
 from genloc.data.zoo.picture import Labelled, draw_scene
 from genloc.data.zoo.scene import STYLES
-from genloc.data.zoo.write import annotation, in_processes, picture_rng, write_jpeg, write_json
+from genloc.data.zoo.write import (
+    annotation,
+    in_processes,
+    picture_rng,
+    refuse_labels_of_others,
+    write_jpeg,
+    write_json,
+)
 
 SEED_CATEGORIES = 3  # first word of the generators' keys, beside SEED_ZOO and SEED_PRIOR
 SPLITS = 5
@@ -118,6 +125,7 @@ def write_categories(
         }  # fmt: skip
         (out / folder).mkdir(exist_ok=True)
         files[name] = out / folder / f"{name}.json"
+        refuse_labels_of_others(files[name])
         write_json(files[name], content)
 
     cut = per_category * TRAINED_ON // 10

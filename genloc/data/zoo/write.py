@@ -86,6 +86,20 @@ def in_processes(
     return results
 
 
+def refuse_labels_of_others(path: Path) -> None:
+    """Raises FileExistsError where a json is not the zoo's own: it has the names of AP-10K's and MP-100's."""
+    if not path.is_file():
+        return
+    try:
+        made_by = json.loads(path.read_bytes())["info"]["description"]
+    except (ValueError, KeyError, TypeError):
+        made_by = ""
+    if not str(made_by).startswith("GenLoc zoo"):
+        raise FileExistsError(
+            f"{path} holds other labels than the zoo's, which would be overwritten; choose another folder"
+        )
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write a json file, whole or not at all."""
     part = path.with_suffix(".part")
@@ -167,6 +181,8 @@ def write_zoo(
     if not splits or set(splits) - set(SPLITS):
         raise ValueError(f"splits is {list(splits)}; choose among {', '.join(SPLITS)}")
     out = Path(out)
+    for split in splits:
+        refuse_labels_of_others(out / "annotations" / f"ap10k-{split}-split1.json")
     (out / "data").mkdir(parents=True, exist_ok=True)
     (out / "annotations").mkdir(exist_ok=True)
     jobs = []
