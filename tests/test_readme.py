@@ -88,7 +88,7 @@ RUN_AS = {
     "genloc report runs/quickstart": "",
     "genloc zoo data/zoo": "genloc zoo data/zoo --per-species 3 --size 64 --workers 1",
     "genloc zoo data/categories --bodies all": (
-        "genloc zoo data/categories --bodies all --per-species 10 --size 48 --workers 1"
+        "genloc zoo data/bodies --bodies all --per-species 10 --size 48 --workers 1"
     ),
     "genloc fit --config configs/visual.yaml": f"genloc fit --config configs/visual.yaml {ONE_STEP}",
     "genloc test --config configs/visual.yaml": (

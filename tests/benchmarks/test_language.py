@@ -40,8 +40,9 @@ def test_every_crop_gets_another_one_s_picture() -> None:
         assert sorted(given) == list(range(count)) and (given != np.arange(count)).all()
 
 
-# 400 steps on the present zoo end at PCK@0.1 18.7; mean pose 13.9, shown another picture 17.2.
-@pytest.mark.xfail(reason="the decoder hardly looks yet on a zoo this varied", strict=True)
+# 400 steps on the present zoo end at PCK@0.1 18.7; mean pose 13.9, shown another picture 17.2. On the whole zoo 2,500
+# steps end at 36.5; mean pose 16.0, shown another picture 16.4: half an hour of one core.
+@pytest.mark.xfail(reason="400 steps are too few for the decoder to begin to look", strict=True)
 @pytest.mark.slow
 def test_it_learns_to_look(tmp_path: Path) -> None:
     """On the built-in prior, in minutes: far above the mean pose, which is where not looking ends."""
@@ -61,7 +62,18 @@ def test_it_learns_to_look(tmp_path: Path) -> None:
                 "--device",
                 "cpu",
             ),
-            *("--seeds", "0", "--methods", "language", "--shots", "0", "--views", "4"),
+            *(
+                "--seeds",
+                "0",
+                "--methods",
+                "language",
+                "--shots",
+                "0",
+                "--views",
+                "4",
+                "--steps",
+                "400",
+            ),
         ]
     )
     (written,) = tmp_path.glob("language_*.json")
