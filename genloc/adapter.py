@@ -44,6 +44,11 @@ LATER = {"finer": 1}
 """Switches that adapters written before them lack, as they were then."""
 
 
+def switches_of(model: Any) -> dict[str, Any]:
+    """How a `GenLoc` reads: the arguments that its weights do not tell, by name."""
+    return {name: getattr(model, name) for name in SWITCHES}
+
+
 class AdapterError(ValueError):
     """A folder that is not a whole adapter, or not one of this prior."""
 
@@ -101,7 +106,7 @@ def save_adapter(
         "format": FORMAT,
         "genloc": __version__,
         "prior": {"source": source, "fingerprint": digest, "unet_seed": prior.unet_seed},
-        "model": {name: getattr(model, name) for name in SWITCHES}
+        "model": switches_of(model)
         | {"lora": dataclasses.asdict(model.lora) if lora and model.lora else None},
         "condition": saved.condition_facts(condition),
         "skeleton": dataclasses.asdict(skeleton),

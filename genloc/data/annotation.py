@@ -109,6 +109,12 @@ def whole(value: Any) -> int | None:
     return number if abs(number) < 2**63 and (isinstance(value, str) or number == value) else None
 
 
+def stated_size(image: dict[str, Any]) -> tuple[int, int] | None:
+    """(width, height) of an image record, or None where they are not stated as whole numbers above 0."""
+    width, height = whole(image.get("width")), whole(image.get("height"))
+    return (width, height) if width and height and width > 0 and height > 0 else None
+
+
 class KeypointOrder:
     """Where the skeleton's keypoints are among a file's, by name where the file has names.
 

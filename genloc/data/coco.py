@@ -24,6 +24,7 @@ from genloc.data.annotation import (
     Box,
     KeypointOrder,
     read_annotation,
+    stated_size,
     whole,
 )
 from genloc.data.image import read_image
@@ -276,7 +277,7 @@ class CocoKeypoints:
             box=box,
             keypoints=record.keypoints,
             area=record.area,
-            image_size=_size(image),
+            image_size=stated_size(image),
         )
 
     def _missing_files(self, records: list[Annotation], rule: str) -> set[int]:
@@ -298,12 +299,6 @@ class CocoKeypoints:
 
 def _is_name(value: Any) -> bool:
     return isinstance(value, str) and bool(value) and "\0" not in value
-
-
-def _size(image: dict[str, Any]) -> tuple[int, int] | None:
-    """(width, height), or None where they are not stated as whole numbers above 0."""
-    width, height = whole(image.get("width")), whole(image.get("height"))
-    return (width, height) if width and height and width > 0 and height > 0 else None
 
 
 def _selection(

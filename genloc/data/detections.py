@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from genloc.data.annotation import stated_size
 from genloc.data.coco import CocoKeypoints, Instance
 
 
@@ -120,7 +121,6 @@ def _instance(
     category: int,
     box: tuple[float, float, float, float],
 ) -> Instance:
-    width, height = image.get("width"), image.get("height")
     return Instance(
         annotation_id=number,
         image_id=image["id"],
@@ -129,5 +129,5 @@ def _instance(
         box=box,
         keypoints=np.zeros((source.skeleton.num_keypoints, 3), np.float32),
         area=box[2] * box[3],
-        image_size=(int(width), int(height)) if width and height else None,
+        image_size=stated_size(image),
     )

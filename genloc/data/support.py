@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 
+from genloc.data.annotation import stated_size
 from genloc.data.image import read_image
 from genloc.data.transforms import square_crop
 from genloc.skeleton import DEFAULT_SIGMA, Skeleton, coco_edges, mirror_pairs
@@ -223,6 +224,4 @@ def _from_coco(
     ]
     places = {k: (row[:2] if row[2] > 0 else None) for k, row in zip(names, rows, strict=True)}
     image = next(i for i in listed if i["id"] == one["image_id"])
-    width, height = image.get("width"), image.get("height")
-    size = (int(width), int(height)) if width and height else None
-    return {"keypoints": places, "box": one.get("bbox"), "edges": edges}, size
+    return {"keypoints": places, "box": one.get("bbox"), "edges": edges}, stated_size(image)

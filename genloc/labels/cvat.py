@@ -51,13 +51,14 @@ def read_cvat(path: Path, images: Path | None = None) -> Labelled:
     finder = Pictures([r for r in roots if r is not None and (images is not None or r.is_dir())])
     names, edges = _skeleton(root, path)
     pictures = []
-    free = 0 if root.find(".//skeleton") is None else len(root.findall("image/points"))
+    skeletons = root.find("image/skeleton") is not None
+    free = len(root.findall("image/points")) if skeletons else 0
     for image in root.iter("image"):
         try:
             size = (int(image.attrib["width"]), int(image.attrib["height"]))
             name = image.attrib["name"]
             pictures.append(
-                Picture(name, finder.find(name), _animals(image, names, bool(free)), size)
+                Picture(name, finder.find(name), _animals(image, names, skeletons), size)
             )
         except (KeyError, ValueError) as error:
             which = f"{path}: image {image.get('name', image.get('id'))}"

@@ -72,14 +72,13 @@ class Labelled:
         Tools that cut videos into frames give those of every video the same names.
         """
         alike: dict[str, set[tuple[str, ...]]] = {}  # bare name -> names that end with it
-        for picture in self.pictures:
-            name = tuple(_parts(picture.name))
+        names = [tuple(_parts(picture.name)) for picture in self.pictures]
+        for name in names:
             alike.setdefault(name[-1] if name else "", set()).add(name)
         taken: dict[Path, tuple[str, ...]] = {}
-        for picture in self.pictures:
+        for picture, name in zip(self.pictures, names, strict=True):
             if picture.file is None:
                 continue
-            name = tuple(_parts(picture.name))
             end = _common_end(name, picture.file.parts)
             others = {taken.setdefault(picture.file, name)}
             if 0 < len(end) < len(name):

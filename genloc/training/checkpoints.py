@@ -93,9 +93,8 @@ class Checkpoints(Checkpoint):
             return
         value = trainer.callback_metrics.get(self.monitor)
         known = sorted(name for name in trainer.callback_metrics if name.startswith("val/"))
-        if (
-            value is None and known and self.monitor != DEFAULT
-        ):  # there is no AP where areas are not stated
+        # The default is not there where areas are not stated: there is no AP then.
+        if value is None and known and self.monitor != DEFAULT:
             raise ValueError(
                 f"checkpoints.monitor: nothing is called {self.monitor!r}; there are {', '.join(known)}"
             )

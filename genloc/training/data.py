@@ -195,7 +195,7 @@ class KeypointData(pl.LightningDataModule):
         spec = self.specs["train"]
         if spec is None or spec.split is None:
             return ()
-        parts = open_split(spec.split.partition("#")[0], self.root).parts
+        parts = open_split(spec.split, self.root).parts
         named = [part.keypoints for name in ("train", "test") if (part := parts.get(name))]
         if len(named) < 2 or None in named:
             return ()

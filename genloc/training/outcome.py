@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from genloc import __version__
-from genloc.adapter import SWITCHES, save_adapter
+from genloc.adapter import save_adapter, switches_of
 from genloc.conditions.saved import can_be_saved
 from genloc.data.coco import CocoKeypoints
 from genloc.metrics.evaluate import evaluate, sigmas_name
@@ -194,7 +194,7 @@ def _more(
     for used in ("train", name):
         spec = data.specs[used]
         if spec is not None and spec.split is not None:
-            title = open_split(spec.split.partition("#")[0], data.root).title()
+            title = open_split(spec.split, data.root).title()
             more["split" if used == name else "split of the training set"] = title
     if checkpoint is None:
         more["weights"] = "not trained"
@@ -206,8 +206,8 @@ def _more(
     if callable(said := getattr(module.model, "protocol", None)):
         more |= said(records)
     if hasattr(module.model, "read_out"):
-        switches = {name: getattr(module.model, name) for name in SWITCHES}
-        more["maps"] = ", ".join(f"{name} {value}" for name, value in switches.items())
+        switches = switches_of(module.model).items()
+        more["maps"] = ", ".join(f"{name} {value}" for name, value in switches)
     if hasattr(module.model, "prior"):
         more["prior"] = module.model.prior.fingerprint()
         if module.model.prior.source == "tiny":

@@ -18,7 +18,7 @@ import lightning.pytorch as pl
 import torch
 from torch import Tensor, nn
 
-from genloc.adapter import SWITCHES
+from genloc.adapter import switches_of
 from genloc.skeleton import Skeleton
 
 
@@ -99,7 +99,7 @@ def belongs_to(model: nn.Module, skeleton: Skeleton) -> dict[str, Any]:
     if hasattr(decoder, "fingerprint"):
         facts["weights of the decoder"] = decoder.fingerprint
     if hasattr(model, "read_out"):
-        facts["switches of the model"] = {name: getattr(model, name) for name in SWITCHES}
+        facts["switches of the model"] = switches_of(model)
     return facts
 
 

@@ -182,13 +182,14 @@ def _ids(spec: SetSpec, annotations: Path, root: Path) -> tuple[list[int] | None
 
 
 def open_split(path: str, root: Path) -> Split:
-    """A split from below the root of the data, else from the working folder.
+    """The split of `FILE` or `FILE#part`, from below the root of the data, else from the working folder.
 
     Raises:
         FileNotFoundError: neither is there.
         ValueError: it is no split.
     """
-    return read_split(root / path if (root / path).is_file() else path)
+    file = path.partition("#")[0]
+    return read_split(root / file if (root / file).is_file() else file)
 
 
 def split_part(name: str, split: str, root: Path) -> Part:
@@ -198,8 +199,7 @@ def split_part(name: str, split: str, root: Path) -> Part:
         FileNotFoundError: no such file.
         ValueError: it is no split, or has no such part.
     """
-    path, _, part = split.partition("#")
-    return open_split(path, root).part(part or name)
+    return open_split(split, root).part(split.partition("#")[2] or name)
 
 
 def lay_over(

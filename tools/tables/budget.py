@@ -31,9 +31,8 @@ class Speeds:
         found: dict[str, list[tuple[float, float]]] = {}
         for path in sorted(self.runs.glob(f"*/{FIT}")):
             fit = json.loads(path.read_text(encoding="utf-8"))
-            if fit.get("seconds") and not fit.get(
-                KEPT
-            ):  # not of one that was interrupted, or elsewhere
+            # Not of a training that was interrupted, or that ran elsewhere.
+            if fit.get("seconds") and not fit.get(KEPT):
                 crops = fit["crops"] + fit["val_crops"] / FORWARD
                 found.setdefault(fit["speed_as"], []).append((crops, fit["seconds"]))
         self.measured = {

@@ -142,9 +142,8 @@ def _command(arguments: Sequence[str]) -> None:
 def _fit(job: Job, device: str) -> None:
     if job.trained():
         return
-    if (job.fitted() or {}).get(
-        KEPT
-    ):  # what is trained now is another net than those numbers are of
+    if (job.fitted() or {}).get(KEPT):
+        # What is trained now is another net than those numbers are of.
         (job.folder / FIT).unlink()
         shutil.rmtree(job.folder / "tests", ignore_errors=True)
     write_overlay(job.folder / "cell.yaml", job.training.facts)
