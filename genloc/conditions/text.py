@@ -10,6 +10,7 @@ Letters: B crops, K keypoints, M keypoints asked in one training crop, C conditi
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Self
 
@@ -129,10 +130,7 @@ class TextCondition(nn.Module):
             raise ValueError(f"held_out: all keypoints of {skeleton.name!r} are held out")
         self.skeleton, self._text = skeleton, text
         self.descriptions = load_descriptions(self.given, skeleton)
-        self.phrases = tuple(
-            said.full if self.say == "full" else said.names[0]
-            for said in self.descriptions.values()
-        )
+        self.phrases = tuple(self._asked(said) for said in self.descriptions.values())
         if self.encoder_rank:
             self.encoder = text.with_lora(self.encoder_rank)
         first, last = nn.Linear(channels, self.hidden), nn.Linear(self.hidden, channels)
@@ -224,6 +222,11 @@ class TextCondition(nn.Module):
         other.held_out = ()
         return other
 
+    def unread(self) -> tuple[str, ...]:
+        """Words of what is asked that the prior has never read, as far as its tokenizer tells."""
+        tell = getattr(self._text, "unread", None)
+        return () if tell is None else tell(self.phrases)
+
     def facts(self) -> dict[str, Any]:
         """The constructor's arguments, with the descriptions written out: plain values."""
         return {
@@ -243,10 +246,15 @@ class TextCondition(nn.Module):
             name for key in self.held_out for name in (spoken(key), *self.descriptions[key].names)
         ]
         return {
-            key: said.silent_about(untold).phrases() if self.paraphrase else (self.phrases[k],)
-            for k, (key, said) in enumerate(self.descriptions.items())
+            key: kept.phrases() if self.paraphrase else (self._asked(kept),)
+            for key, said in self.descriptions.items()
             if key not in self.held_out
+            for kept in [said.silent_about(untold)]
         }
+
+    def _asked(self, said: Description) -> str:
+        """What is asked outside training."""
+        return said.full if self.say == "full" else said.names[0]
 
     def _encode(self, phrases: Sequence[str]) -> Tensor:
         """The text encoder's embeddings, [n, C] fp32; kept where the encoder does not learn."""
@@ -278,6 +286,9 @@ def ask(condition: nn.Module, phrases: Sequence[str]) -> tuple[TextCondition, Sk
     Returns:
         the condition of these phrases, and their skeleton (no edges; left and right by their words).
 
+    Warns:
+        UserWarning: the prior has never read a word of theirs (`TextCondition.unread` says which).
+
     Raises:
         ValueError: the adapter was not trained with words, or the phrases cannot be asked.
         FileNotFoundError: the adapter's prior has no tokenizer.
@@ -291,5 +302,11 @@ def ask(condition: nn.Module, phrases: Sequence[str]) -> tuple[TextCondition, Sk
     asked = condition.asking(phrases)
     with torch.no_grad():
         asked()  # now, so that a prior without a tokenizer is refused before any picture is read
+    if unread := asked.unread():
+        warnings.warn(
+            f"never read: {', '.join(unread)}; the prior has no such word and spells it out, so what is found "
+            "for it may be anything",
+            stacklevel=2,
+        )
     assert asked.skeleton is not None
     return asked, asked.skeleton

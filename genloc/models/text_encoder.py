@@ -5,11 +5,14 @@ Letters: n texts, C channels of a condition.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+
+from genloc.models.vocabulary import unread_words
 
 Pool = Literal["mean", "end"]
 
@@ -32,6 +35,7 @@ class TextEncoder:
         self.source = source
         self._parts = parts
         self._fresh = fresh
+        self._cut: set[str] = set()  # texts of which it was said that they are too long
 
     @torch.no_grad()
     def __call__(self, texts: Sequence[str], pool: Pool = "mean") -> Tensor:
@@ -44,6 +48,9 @@ class TextEncoder:
         Args:
             pool: "mean" of the last hidden state over the text's own tokens (begin, end and padding
                 left out), or its "end" token, which has read the whole text.
+
+        Warns:
+            UserWarning: texts are longer than the encoder reads, and their ends are left out. Once for each text.
 
         Raises:
             FileNotFoundError: the source has no tokenizer.
@@ -74,26 +81,53 @@ class TextEncoder:
             parameter.requires_grad_(".lora_" in name)
         return encoder
 
-    def _tokens(self, texts: Sequence[str], encoder: Any) -> list[tuple[list[int], list[int]]]:
-        """(ids, places of the text's own tokens) of each text."""
+    def unread(self, texts: Sequence[str]) -> tuple[str, ...]:
+        """Words that the prior has never read, as far as its tokenizer tells; see `unread_words`.
+
+        Raises:
+            FileNotFoundError: the source has no tokenizer.
+        """
+        return unread_words(self._tokenizer(), texts)
+
+    def _tokenizer(self) -> Any:
         tokenizer, _ = self._parts()
         if tokenizer is None:
             raise FileNotFoundError(
                 f"asking by words needs a tokenizer, and source={self.source!r} has none. "
                 "Give Prior(tokenizer=<the tokenizer folder of the model>) or, to genloc predict, --tokenizer."
             )
+        return tokenizer
+
+    def _tokens(self, texts: Sequence[str], encoder: Any) -> list[tuple[list[int], list[int]]]:
+        """(ids, places of the text's own tokens) of each text."""
+        tokenizer = self._tokenizer()
         special = set(tokenizer.all_special_ids)
-        rows = []
+        length = longest(tokenizer, encoder)
+        rows, cut = [], {}
         for text in texts:
-            length = longest(tokenizer, encoder)
-            ids = tokenizer(text, truncation=True, max_length=length).input_ids
+            ids = tokenizer(text, verbose=False).input_ids
+            if len(ids) > length:
+                cut[text] = len(ids)
+                ids = tokenizer(text, truncation=True, max_length=length).input_ids
             own = [place for place, token in enumerate(ids) if token not in special]
             if not own:
                 raise ValueError(
                     f"text {text!r}: the tokenizer of {self.source!r} knows none of its words"
                 )
             rows.append((ids, own))
+        self._say_cut({t: n for t, n in cut.items() if t not in self._cut}, len(texts), length)
         return rows
+
+    def _say_cut(self, cut: dict[str, int], asked: int, length: int) -> None:
+        """Warn of texts (and their numbers of tokens) among those asked whose ends are left out."""
+        self._cut |= cut.keys()
+        if cut:
+            text, count = max(cut.items(), key=lambda one: one[1])
+            warnings.warn(
+                f"the text encoder of {self.source!r} reads {length} tokens and leaves out the end of what is longer "
+                f"({len(cut)} of {asked}); the longest has {count}: {text!r}. Say it in fewer words",
+                stacklevel=4,
+            )
 
 
 def longest(tokenizer: Any, encoder: Any) -> int:

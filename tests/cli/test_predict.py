@@ -148,6 +148,8 @@ def test_asked_by_words(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFi
     table = pandas.read_csv(out / "keypoints.csv", header=[0, 1, 2], index_col=0)
     assert set(table.columns.get_level_values(1)) == {"the left front paw", "the tail"}
     assert main(command) == 2, "other phrases are other results"
+    with pytest.warns(UserWarning, match="never read: pwa;"):
+        main([*command, "--ask", "the left front pwa"])
     assert "Give another --out, or --restart" in capsys.readouterr().err
     tokenizer = str((prior / "tokenizer").rename(tmp_path / "words"))
     assert main([*command, "--restart"]) == 2

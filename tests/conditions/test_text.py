@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -151,6 +152,33 @@ def test_held_out_keypoints_are_neither_drawn_nor_spoken_of(prior: Prior) -> Non
     words = {word for name in held_out for word in name.split("_")}
     assert words <= {word for phrase in asked for word in phrase.replace(",", "").split()}
     assert condition().shape == (1, 17, CHANNELS)  # they can be asked for
+
+
+@pytest.mark.filterwarnings("ignore:the text encoder")  # eight tokens are few
+@pytest.mark.parametrize("paraphrase", [True, False])
+def test_whole_descriptions_do_not_speak_of_held_out_keypoints(
+    paraphrase: bool, prior: Prior
+) -> None:
+    """AP-10K's left elbow lies "above the left front paw"; when asked it may be said."""
+    condition = built(
+        prior, AP10K, say="full", paraphrase=paraphrase, held_out=["left_front_paw"], subset=None
+    )
+    asked = spy(condition)
+    condition.draw(generators(range(20)), torch.ones(20, 17, dtype=torch.bool))
+    assert not [phrase for phrase in asked if "left front paw" in phrase]
+    assert [p for p in asked if "left elbow, elbow" in p], "the rest is said"
+    assert "left front paw" in condition.phrases[AP10K.index("left_elbow")]
+
+
+def test_words_that_were_never_read_are_named(prior: Prior) -> None:
+    condition = built(prior)
+    assert condition.unread() == ()
+    with pytest.warns(UserWarning, match="never read: zebra, hoof;"):
+        asked, _ = ask(condition, ["the left zebra paw", "the nose", "a hoof"])
+    assert asked.unread() == ("zebra", "hoof")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        ask(condition, ["the left paw"])
 
 
 def test_the_batch_is_cut_to_what_is_asked(prior: Prior) -> None:
