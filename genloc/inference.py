@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from genloc.codecs.heatmap import decode, flip_back, to_pixels
+from genloc.conditions.text import ask
 from genloc.data.batch import sample_generators
 from genloc.data.support import Support
 from genloc.keypoints import Keypoints
@@ -208,19 +209,27 @@ def asked_for(
     condition: Any,
     skeleton: Skeleton,
     like: Sequence[Support] = (),
+    phrases: Sequence[str] = (),
     *,
     crop_size: int,
     padding: float,
 ) -> tuple[Tensor, Skeleton]:
-    """What an adapter looks for, [1, K, C], and what the K are: its own, or what examples show.
+    """What an adapter looks for, [1, K, C], and what the K are: its own, what examples show or phrases say.
 
     Args:
         model, condition, skeleton: of the adapter.
         like, crop_size, padding: see `look_like`.
+        phrases: see `genloc.conditions.text.ask`.
 
     Raises:
-        ValueError: the condition needs examples and there are none, or the other way round.
+        ValueError: the condition needs examples and there are none, the other way round, or both at once.
+        FileNotFoundError: no tokenizer for the phrases.
     """
+    if phrases and like:
+        raise ValueError("phrases and like: ask by words or by labelled pictures, not by both")
+    if phrases:
+        words, skeleton = ask(condition, phrases)
+        return words(), skeleton
     if like:
         found = look_like(model, condition, like, crop_size=crop_size, padding=padding)
         return found, like[0].skeleton

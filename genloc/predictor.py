@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from genloc.adapter import AdapterError, load_adapter
-from genloc.conditions.text import ask
-from genloc.data.crops import Boxes, Crops, cut_crops
+from genloc.codecs.heatmap import to_cells
+from genloc.data.crops import Boxes, Crops, cut_crops, for_each
 from genloc.data.picture import as_picture
 from genloc.data.support import Support
 from genloc.hub import fetch_adapter
@@ -106,13 +106,12 @@ class KeypointPredictor:
         """Read an adapter and the prior it belongs to.
 
         Args:
-            folder_or_hub_id: the folder that training wrote (`runs/<name>/adapter`), or "owner/name" on the
-                hub.
+            folder_or_hub_id: the folder that training wrote (`runs/<name>/adapter`), or "owner/name".
             prior: where its prior's weights are, if not where the adapter says.
             phrases: what to look for instead of the adapter's keypoints, in words ("the left front paw");
                 the adapter must have been trained with words.
-            like: labelled pictures that show what to look for (`genloc.data.support.read_supports`); an
-                adapter trained to be asked by examples needs them, and no other takes them.
+            like: labelled pictures that show what to look for (`genloc.data.support.read_supports`), for an
+                adapter trained to be asked by examples, and for no other.
             flip_test: None: as the adapter was evaluated.
             batch_size, device: see the class.
 
@@ -124,26 +123,17 @@ class KeypointPredictor:
         folder = fetch_adapter(folder_or_hub_id)
         adapter = load_adapter(folder, prior)
         recipe = adapter.recipe
-        lacking = [name for name in ("crop_size", "padding", "decoding") if name not in recipe]
-        if lacking:
-            raise AdapterError(
-                f"{folder}: its recipe lacks {lacking}, without which it cannot be used"
-            )
-        if phrases and like:
-            raise ValueError("phrases and like: ask by words or by labelled pictures, not by both")
-        if phrases:
-            words, skeleton = ask(adapter.condition, phrases)
-            condition = words()
-        else:
-            how = {"crop_size": recipe["crop_size"], "padding": recipe["padding"]}
-            found = adapter.model, adapter.condition, adapter.skeleton
-            condition, skeleton = asked_for(*found, like, **how)
+        wanted = ("crop_size", "padding", "decoding")
+        if lacking := [name for name in wanted if name not in recipe]:
+            raise AdapterError(f"{folder}: its recipe lacks {lacking}, so it cannot be used")
+        own = adapter.model, adapter.condition, adapter.skeleton
+        crop = {"crop_size": recipe["crop_size"], "padding": recipe["padding"]}
+        condition, skeleton = asked_for(*own, like, phrases, **crop)
         return cls(
             adapter.model,
             condition,
             skeleton,
-            crop_size=recipe["crop_size"],
-            padding=recipe["padding"],
+            **crop,
             decoding=recipe["decoding"],
             flip_test=bool(recipe.get("flip_test")) if flip_test is None else flip_test,
             batch_size=batch_size,
@@ -174,18 +164,37 @@ class KeypointPredictor:
         Args:
             condition: [1, K, C]. skeleton: what the K are.
         """
-        return KeypointPredictor(
-            self.model,
-            condition,
-            skeleton,
-            crop_size=self.crop_size,
-            padding=self.padding,
-            decoding=self.decoding,
-            flip_test=self.flip_test,
-            batch_size=self.batch_size,
-            device=self.device,
-            seed=self.seed,
-        )
+        names = ("crop_size", "padding", "decoding", "flip_test", "batch_size", "device", "seed")
+        own = {name: getattr(self, name) for name in names}
+        return KeypointPredictor(self.model, condition, skeleton, **own)
+
+    def identify(
+        self, image: Any, points: Any, box: Boxes | None = None, *, name: str = "image"
+    ) -> list[dict[str, float]]:
+        """Which of the keypoints looked for is at a place: "what is here?" instead of "where is it?".
+
+        Args:
+            image: one picture; see `genloc.data.picture.as_picture`.
+            points: [P, 2] or [2], x, y in pixels of the picture.
+            box: [4], where to look; None for the whole picture. name: what errors call the picture.
+
+        Returns:
+            for each point the names with their probabilities, which sum to 1, the likeliest first.
+
+        Raises:
+            ValueError: points of another shape or outside of the box and its margin, several boxes, a model that
+                names no places. And as a call does.
+        """
+        inside = (crops := self.crops(image, box, name=name)).inside(points, name).float()
+        model: Any = self.model
+        if not callable(getattr(model, "identify", None)):
+            raise ValueError(f"{type(model).__name__} cannot say what is at a place; GenLoc can")
+        cells = to_cells(inside, self.crop_size / model.map_size(crops.image)[1]).to(self.device)
+        given = crops.image.to(self.device), cells[None], self.condition, self._noise(crops)
+        with torch.inference_mode():
+            chances = model.identify(*given)[0]
+        rows = [zip(self.skeleton.keypoints, row, strict=True) for row in chances.tolist()]
+        return [dict(sorted(row, key=lambda named: -named[1])) for row in rows]
 
     def __call__(
         self,
@@ -216,7 +225,7 @@ class KeypointPredictor:
         one = not (isinstance(images, list | tuple) or getattr(images, "ndim", 0) == 4)
         pictures = [images] if one else list(images)
         given = [
-            _for_each(name, [values] if one else values, len(pictures))
+            for_each(name, [values] if one else values, len(pictures))
             for name, values in (("boxes", boxes), ("box_scores", box_scores))
         ]
         names = ["image"] if one else [f"images[{i}]" for i in range(len(pictures))]
@@ -302,7 +311,6 @@ class KeypointPredictor:
 
     @torch.inference_mode()
     def _run(self, crops: Crops, keep_heatmaps: bool) -> Keypoints:
-        noise = latent_noise(self.model, self.crop_size, crops.ids, seed=self.seed)
         return find(
             self.model,
             crops.image.to(self.device),
@@ -311,19 +319,12 @@ class KeypointPredictor:
             crops.boxes,
             skeleton=self.skeleton,
             decoding=self.decoding,
-            noise=None if noise is None else noise.to(self.device),
+            noise=self._noise(crops),
             flip_test=self.flip_test,
             box_scores=crops.box_scores,
             keep_heatmaps=keep_heatmaps,
         )
 
-
-def _for_each(name: str, values: Any, n: int) -> list[Any]:
-    if values is None:
-        return [None] * n
-    values = list(values)
-    if len(values) != n:
-        raise ValueError(
-            f"{name} has {len(values)} entries for {n} pictures, expected one for each"
-        )
-    return values
+    def _noise(self, crops: Crops) -> Tensor | None:
+        noise = latent_noise(self.model, self.crop_size, crops.ids, seed=self.seed)
+        return None if noise is None else noise.to(self.device)

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from genloc.adapter import save_adapter
-from genloc.conditions import LearnedCondition, VisualCondition
+from genloc.conditions import LearnedCondition, TextCondition, VisualCondition
 from genloc.models import GenLoc, LoRA, Prior
 from genloc.models.features import feature_widths
 from genloc.models.lora import lora_parameters
@@ -35,6 +35,26 @@ def write_adapter(
         skeleton=skeleton,
         recipe=recipe | {"seed": 0, "steps": 4},
         metrics={"val/AP": 0.25},
+    )
+
+
+def write_text_adapter(folder: Path, *, skeleton: Skeleton = AP10K) -> Path:
+    """Write `folder/prior` and `folder/adapter`, asked by words; returns the latter."""
+    prior = write_folder(folder / "prior", tiny_modules())
+    model = GenLoc(Prior(str(prior)), context="null", lora=LoRA("up", rank=2)).load()
+    condition = TextCondition(hidden=8).build(
+        skeleton,
+        model.prior.condition_channels,
+        model.prior.text,
+        torch.Generator().manual_seed(0),
+    )
+    return save_adapter(
+        folder / "adapter",
+        model=model,
+        condition=condition,
+        skeleton=skeleton,
+        recipe={"crop_size": 64, "padding": 1.25, "decoding": "centroid"},
+        metrics={},
     )
 
 

@@ -190,8 +190,22 @@ def test_words_train_and_are_scored_over_a_configuration(
     arguments = ["--config", str(CONFIGS / f"{layout}.yaml")]
     arguments += [word for row in rows for word in ("--config", str(row))]
     arguments += small(tmp_path / "data", prior, tmp_path / "runs")
+    if overlay.startswith("held_out"):
+        assert main(["fit", *arguments]) == 2, "words alone hold nothing out"
+        arguments += ["--data.split", held_out_split(layout, rows[-1], tmp_path)]
     assert main(["fit", *arguments]) == 0
     assert main(["test", *arguments, "--ckpt_path", "none"]) == 0
+
+
+def held_out_split(layout: str, overlay: Path, folder: Path) -> str:
+    """A split that holds out the labels of what an overlay of words holds out."""
+    given = resolve([CONFIGS / f"{layout}.yaml"], {})["data"]
+    files = [str(folder / "data" / given[name]["annotations"]) for name in ("train", "test", "val")]
+    held = yaml.safe_load(overlay.read_text())["model"]["condition"]["init_args"]["held_out"]
+    command = ["split", "held-out", *files[:2], "--val", files[2], "--skeleton", given["skeleton"]]
+    out = str(folder / "held_out.json")
+    assert main([*command, "--keypoints", *held, "--out", out]) == 0
+    return out
 
 
 def test_a_decoder_of_one_s_own_trains_and_is_scored(prior: Path, tmp_path: Path) -> None:

@@ -171,3 +171,48 @@ def test_what_is_looked_for_can_be_changed() -> None:
     np.testing.assert_allclose(other(rgb, box).xy[:, 0], predictor(rgb, box).xy[:, 2], atol=1e-5)
     assert other.fingerprint != predictor.fingerprint
     assert predictor.looking_for(torch.eye(3)[None], SPOTS).fingerprint == predictor.fingerprint
+
+
+class Named(Spots):
+    """Says what is at a cell by its colour."""
+
+    def map_size(self, image: torch.Tensor) -> tuple[int, int]:
+        return image.shape[-2] // 2, image.shape[-1] // 2
+
+    def identify(self, image: torch.Tensor, points: torch.Tensor, *_: object) -> torch.Tensor:
+        light = torch.nn.functional.avg_pool2d((image + 1) / 2, 2)[0] + 1e-6
+        x, y = points[0].round().long().unbind(-1)
+        read = light[:, y, x].T[None]
+        return read / read.sum(-1, keepdim=True)
+
+
+def named_predictor() -> KeypointPredictor:
+    return KeypointPredictor(Named(), None, SPOTS, crop_size=64, device="cpu")
+
+
+def test_a_place_in_pixels_of_the_picture_is_named() -> None:
+    rgb, truth = spots_picture((25, 30), (70, 42), arm=10)
+    predictor = named_predictor()
+    for box, points in zip(around(truth), truth, strict=True):
+        named = predictor.identify(rgb, points, box)
+        assert [next(iter(one)) for one in named] == ["red", "green", "blue"]
+        for one in named:
+            assert sum(one.values()) == pytest.approx(1, abs=1e-5)
+            assert list(one.values()) == sorted(one.values(), reverse=True)
+    (alone,) = predictor.identify(rgb, truth[1, 2])  # the whole picture
+    assert next(iter(alone)) == "blue"
+
+
+def test_places_that_cannot_be_named() -> None:
+    rgb, truth = spots_picture((25, 30))
+    predictor = named_predictor()
+    for points, box, message in (
+        ([[24, 30], [80, 60]], around(truth)[0], "point 80, 60 lies outside of the box"),
+        ([float("nan"), 3], None, "point nan, 3 lies outside"),
+        ([[1, 2, 3]], None, r"points has shape \[1, 3\] for 1 boxes; expected \[P, 2\]"),
+        ([1, 2], [[0, 0, 9, 9], [5, 5, 9, 9]], "for 2 boxes"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            predictor.identify(rgb, points, box)
+    with pytest.raises(ValueError, match="Spots cannot say what is at a place"):
+        spots_predictor().identify(rgb, [24, 30])

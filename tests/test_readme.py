@@ -73,6 +73,13 @@ RUN_AS = {
         "genloc fit --config configs/zoo.yaml --config configs/words/text.yaml --name words "
         f"--data.root data/ap10k {ONE_STEP}"
     ),
+    "genloc fit --config configs/zoo.yaml --config configs/words/text.yaml "
+    "--config configs/words/held_out.yaml --data.split configs/splits/zoo/held_out.json "
+    "--name words_held_out": (
+        "genloc fit --config configs/zoo.yaml --config configs/words/text.yaml "
+        "--config configs/words/held_out.yaml --data.split data/splits/held_out.json "
+        f"--name words_held_out --data.root data/ap10k {ONE_STEP}"
+    ),
     "genloc split few-shot data/ap10k/annotations/ap10k-train-split1.json --shots 5 "
     "--out data/splits/few_shot_5.json": "",
     "python tools/paper_tables.py --table 5 --on ap10k --splits data/splits --dry-run": (
@@ -148,8 +155,8 @@ def commands() -> list[str]:
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder like a fresh clone, with small data in it."""
     from genloc.data.zoo import write_zoo
-    from genloc.splits import few_shot, read_source, write_split, zero_shot
-    from tests.make_adapter import write_adapter, write_visual_adapter
+    from genloc.splits import few_shot, held_out, read_source, write_split, zero_shot
+    from tests.make_adapter import write_adapter, write_text_adapter, write_visual_adapter
     from tests.make_categories import write_categories
     from tests.make_prior import tiny_modules, write_folder
     from tests.media.clips import write_clip
@@ -167,6 +174,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_zoo(zoo, per_species=4, size=64, species=(1, 7), workers=1)
     train, val = (read_source(zoo / f"annotations/ap10k-{p}-split1.json") for p in ("train", "val"))
     pair = zero_shot(train, val, ["Bovidae"], ["Canidae"], val=val)
+    held = ["right_elbow", "left_front_paw", "left_knee", "right_back_paw"]
+    split = held_out(train, val, train.keypoints, held, val=val)
+    write_split(split, clone / "data" / "splits" / "held_out.json")
     write_split(few_shot(train, 5), clone / "data" / "splits" / "shots_5.json")
     write_split(pair, clone / "data" / "splits" / "bovidae_canidae.json")
     (clone / "runs" / "quickstart").mkdir(parents=True)
@@ -192,6 +202,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (clone / "clips").mkdir()
     write_clip(clone / "clips" / "horse.mp4", 6)
     write_visual_adapter(clone / "runs" / "asked")
+    write_text_adapter(clone / "runs" / "told")
     (clone / "heron.json").write_text('{"keypoints": {"beak": [120, 84], "tail": [30, 150]}}')
     for name in ("a.jpg", "b.jpg", "lake.jpg", "heron.jpg"):
         cv2.imwrite(str(clone / name), np.zeros((200, 300, 3), np.uint8))
@@ -244,12 +255,15 @@ def test_a_command_runs(command: str, clone: Path) -> None:
     assert done.returncode == 0, f"{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
 
 
-def test_the_python_example_runs(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (code,) = [block for block in blocks("python") if "KeypointPredictor" in block]
+def test_the_python_examples_run(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    boxes, words = [block for block in blocks("python") if "KeypointPredictor" in block]
     monkeypatch.chdir(clone)
     names: dict[str, Any] = {}
-    exec(code.replace("runs/quickstart", "runs/made"), names)
+    exec(boxes.replace("runs/quickstart", "runs/made"), names)
     assert names["found"].xy.shape == (2, 17, 2)
+    exec(words.replace("runs/words", "runs/told"), names)
+    assert names["places"].xy.shape == (1, 2, 2)
+    assert len(names["named"]) == 17 and abs(sum(names["named"].values()) - 1) < 1e-4
 
 
 def test_a_reduced_form_keeps_the_command_and_its_options() -> None:

@@ -10,7 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,14 +17,12 @@ from torch import Tensor
 from genloc.adapter import AdapterError, load_adapter
 from genloc.app.example import Example
 from genloc.app.picture import PagePicture, Point
-from genloc.codecs.heatmap import to_cells
 from genloc.conditions.learned import LearnedCondition
 from genloc.conditions.text import TextCondition, ask
 from genloc.conditions.visual import VisualCondition, gaussian_pool
 from genloc.data.support import Support
-from genloc.data.transforms import square_crop
 from genloc.hub import fetch_adapter
-from genloc.inference import latent_noise, look_like, picture_parts
+from genloc.inference import look_like, picture_parts
 from genloc.keypoints import Keypoints
 from genloc.models import GenLoc, Prior
 from genloc.models.features import key_maps, support_keys
@@ -66,6 +63,19 @@ class ByResemblance(torch.nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """[B, 3, S, S] -> [B, K, h, w]; each map sums to 1."""
         return key_maps(self.model, image, self.keys, temperature=TEMPERATURE)
+
+    def map_size(self, image: Tensor) -> tuple[int, int]:
+        """(h, w) of the maps of crops."""
+        return self.model.map_size(image)
+
+    def identify(self, image: Tensor, points: Tensor, *_: Any) -> Tensor:
+        """As `GenLoc.identify`: bilinear between the cells' centres, the border's value beyond them."""
+        maps = self(image)
+        grid = 2 * (points + 0.5) / points.new_tensor(maps.shape[:1:-1]) - 1
+        read = F.grid_sample(maps, grid[:, None], align_corners=False, padding_mode="border")[
+            :, :, 0
+        ]
+        return (read / read.sum(1, keepdim=True)).mT
 
 
 class Tasks:
@@ -240,14 +250,8 @@ class Tasks:
                     "The candidates are the points of the example: click at least two there first."
                 )
             predictor = self._showing(example.support())
-        size = predictor.crop_size
-        crop = square_crop(picture.where, size, padding=predictor.padding)
-        inside = crop.points(np.array(at))
-        if not ((inside >= -0.5) & (inside <= size - 0.5)).all():
-            raise ValueError("This place lies outside of the box: click inside it, or widen it.")
-        names = predictor.skeleton.keypoints
-        chance = _chances(predictor, picture, torch.tensor(inside, dtype=torch.float32)).tolist()
-        return dict(sorted(zip(names, chance, strict=True), key=lambda pair: -pair[1]))
+        (named,) = predictor.identify(picture.rgb, [at], picture.where, name=picture.name)
+        return named
 
     def _showing(self, support: Support) -> KeypointPredictor:
         """Looks for what an example shows."""
@@ -294,25 +298,6 @@ def listed(phrases: str) -> list[str]:
     if twice := [line for line in found if found.count(line) > 1]:
         raise ValueError(f"{twice[0]!r} is asked for twice.")
     return found
-
-
-@torch.inference_mode()
-def _chances(predictor: KeypointPredictor, picture: PagePicture, at: Tensor) -> Tensor:
-    """[K]: which keypoint is at a place [2] in crop pixels, p(i | place) by Bayes as in `identify`."""
-    cut = predictor.crops(picture.rgb, picture.where)
-    image = cut.image.to(predictor.device)
-    model: Any = predictor.model
-    if not isinstance(model, ByResemblance):
-        stride = predictor.crop_size / model.map_size(image)[1]
-        cell = to_cells(at, stride)[None, None].to(predictor.device)
-        noise = latent_noise(model, predictor.crop_size, cut.ids, seed=predictor.seed)
-        noise = None if noise is None else noise.to(predictor.device)
-        return model.identify(image, cell, predictor.condition, noise)[0, 0].cpu()
-    maps = model(image)
-    # Bilinear between the cells' centres, the border's value beyond them.
-    grid = (2 * (at.to(maps) + 0.5) / predictor.crop_size - 1)[None, None, None]
-    read = F.grid_sample(maps, grid, align_corners=False, padding_mode="border")[0, :, 0, 0]
-    return (read / read.sum()).cpu()
 
 
 def _train(task: Task, why: str) -> str:

@@ -50,6 +50,37 @@ class Crops:
             self.ids[rows],
         )
 
+    def inside(self, points: Any, name: str = "image") -> Tensor:
+        """Places of the picture as pixels of its one crop.
+
+        Args:
+            points: [P, 2] or [2], x, y in pixels of the picture.
+            name: what errors call the picture.
+
+        Returns:
+            float64 [P, 2].
+
+        Raises:
+            ValueError: points of another shape or outside of the crop, or not one crop.
+        """
+        given = torch.as_tensor(np.asarray(_cpu(points), np.float64))
+        if given.ndim not in (1, 2) or given.shape[-1] != 2 or len(self) != 1:
+            raise ValueError(
+                f"{name}: points has shape {list(given.shape)} for {len(self)} boxes; expected [P, 2] or [2], x, y "
+                "in pixels of the picture, and one box"
+            )
+        given = given.reshape(-1, 2)
+        (affine,), size = self.to_image, self.image.shape[-1]
+        found = (given - affine[:, 2]) @ torch.linalg.inv(affine[:, :2]).mT
+        seen = ((found >= -0.5) & (found <= size - 0.5)).all(-1)
+        if not seen.all():
+            x, y = given[~seen][0].tolist()
+            raise ValueError(
+                f"{name}: the point {x:g}, {y:g} lies outside of the box {self.boxes[0].tolist()} (x, y, width, height "
+                "in pixels) and its margin; choose a place inside it, or widen the box"
+            )
+        return found
+
     @classmethod
     def none(cls, size: int) -> Crops:
         """No crop, of S = size: of a picture with nothing to look at."""
@@ -114,6 +145,22 @@ def cut_crops(
         torch.from_numpy(scores.astype(np.float32)),
         tuple(int(i) for i in ids),
     )
+
+
+def for_each(name: str, values: Any, n: int) -> list[Any]:
+    """`values` as a list of n, one for each picture; None stands for n times None.
+
+    Raises:
+        ValueError: not n.
+    """
+    if values is None:
+        return [None] * n
+    values = list(values)
+    if len(values) != n:
+        raise ValueError(
+            f"{name} has {len(values)} entries for {n} pictures, expected one for each"
+        )
+    return values
 
 
 def _cpu(values: Any) -> Any:

@@ -191,7 +191,11 @@ class KeypointData(pl.LightningDataModule):
         return self.sources["train"]
 
     def held_out(self) -> tuple[str, ...]:
-        """Keypoints that the training set's split has labels of for the test alone."""
+        """Keypoints that the training set's split has labels of for the test alone.
+
+        Raises:
+            ValueError: the split says nothing of val, whose labels would choose the checkpoint by them.
+        """
         spec = self.specs["train"]
         if spec is None or spec.split is None:
             return ()
@@ -200,7 +204,13 @@ class KeypointData(pl.LightningDataModule):
         if len(named) < 2 or None in named:
             return ()
         train, test = named
-        return tuple(name for name in test or () if name not in (train or ()))
+        held = tuple(name for name in test or () if name not in (train or ()))
+        if held and "val" not in parts and self.specs["val"] is not None:
+            raise ValueError(
+                f"data.split: {spec.split} holds out {', '.join(held)} but has no part val, so the checkpoint would "
+                "be chosen by them; make it with --val FILE, or give data.val null"
+            )
+        return held
 
     def facts(self) -> dict[str, Any]:
         """What the order of training depends on; a run goes on only with the same."""

@@ -196,6 +196,10 @@ def _more(
         if spec is not None and spec.split is not None:
             title = open_split(spec.split, data.root).title()
             more["split" if used == name else "split of the training set"] = title
+    if held := data.held_out():
+        more["held out of training"] = f"{', '.join(held)}; " + (
+            "the others are scored" if name == "val" else "these alone are scored"
+        )
     if checkpoint is None:
         more["weights"] = "not trained"
     else:

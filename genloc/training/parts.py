@@ -19,7 +19,7 @@ def check_parts(
     *,
     episodes: bool | None = None,
     flip_test: bool = False,
-    held_out: Sequence[str] = (),
+    held_out: Sequence[str] | None = None,
 ) -> None:
     """Refuse parts that do not go together.
 
@@ -27,7 +27,7 @@ def check_parts(
         model, condition, loss: the parts.
         episodes: whether the data shows supports with each crop; None where that is not known.
         flip_test: whether evaluation averages with mirrored crops.
-        held_out: keypoints that the data has labels of for the test alone.
+        held_out: keypoints that the data has labels of for the test alone; None where that is not known.
 
     Raises:
         ValueError: says what does not fit what, and what to give instead.
@@ -71,11 +71,20 @@ def check_parts(
             f"{', '.join(held_out)}, which the split holds out, would stay as they are; ask by words "
             "(configs/words/text.yaml)"
         )
-    held = (*(getattr(condition, "held_out", None) or ()), *held_out)
+    unspoken = getattr(condition, "held_out", None) or ()
+    held = tuple(dict.fromkeys((*unspoken, *(held_out or ()))))
     if flip_test and held:
         raise ValueError(
             f"model.flip_test: in a mirrored crop the keypoints held out, {', '.join(held)}, are found "
             "by their partners, which are trained; set it to false"
+        )
+    if asked and held_out is not None and set(unspoken) != set(held_out):
+        words, labels = (", ".join(names) or "none" for names in (unspoken, held_out))
+        raise ValueError(
+            f"model.condition.init_args.held_out: training does not speak of {words}, but the keypoints without labels "
+            f"in train and val are {labels}. Labels in val would choose the checkpoint, and phrases about others "
+            "would speak of what is held out; hold the same out of both (lay configs/words/held_out.yaml over the "
+            "others, with --data.split FILE of `genloc split held-out`)"
         )
     speaks = hasattr(model, "answers")
     if speaks != (loss.needs == "answers"):

@@ -10,37 +10,14 @@ import pytest
 import torch
 from pycocotools.coco import COCO
 
-from genloc.adapter import load_adapter, save_adapter
+from genloc.adapter import load_adapter
 from genloc.app.answer import NAMED, coco, drawn, maps, pointed_at, rows, thumbnail, write_coco
 from genloc.app.example import Example
 from genloc.app.picture import ON_PAGE, PagePicture, zoo_pictures
 from genloc.app.tasks import TRAIN, Tasks, listed
-from genloc.conditions import TextCondition
-from genloc.models import GenLoc, LoRA, Prior
 from genloc.predictor import KeypointPredictor
 from genloc.skeleton import AP10K
-from tests.make_adapter import write_adapter, write_visual_adapter
-from tests.make_prior import tiny_modules, write_folder
-
-
-def write_text_adapter(folder: Path) -> Path:
-    """Write `folder/prior` and `folder/adapter`, asked by words; returns the latter."""
-    prior = write_folder(folder / "prior", tiny_modules())
-    model = GenLoc(Prior(str(prior)), context="null", lora=LoRA("up", rank=2)).load()
-    condition = TextCondition(hidden=8).build(
-        AP10K,
-        model.prior.condition_channels,
-        model.prior.text,
-        torch.Generator().manual_seed(0),
-    )
-    return save_adapter(
-        folder / "adapter",
-        model=model,
-        condition=condition,
-        skeleton=AP10K,
-        recipe={"crop_size": 64, "padding": 1.25, "decoding": "centroid"},
-        metrics={},
-    )
+from tests.make_adapter import write_adapter, write_text_adapter, write_visual_adapter
 
 
 @pytest.fixture(scope="module")

@@ -43,7 +43,7 @@ def test_these_do_not(model, condition, loss, message) -> None:
 
 
 def test_a_split_that_holds_keypoints_out_is_asked_by_words() -> None:
-    words, null = TextCondition(), GenLoc(Prior(), context="null")
+    words, null = TextCondition(held_out=["tail"]), GenLoc(Prior(), context="null")
     check_parts(null, words, HEL(), held_out=("tail",))
     with pytest.raises(ValueError, match="those of tail, which the split holds out"):
         check_parts(null, CONDITION, HEL(), held_out=("tail",))
@@ -51,6 +51,22 @@ def test_a_split_that_holds_keypoints_out_is_asked_by_words() -> None:
         check_parts(null, words, HEL(), held_out=("tail",), flip_test=True)
     with pytest.raises(ValueError, match='context to "null"'):
         check_parts(GenLoc(Prior()), words, HEL())
+
+
+@pytest.mark.parametrize(
+    ("words", "labels", "message"),
+    [
+        (["tail"], (), "does not speak of tail, but .* in train and val are none"),
+        ([], ("tail",), "does not speak of none, but .* in train and val are tail"),
+        (["tail", "nose"], ("tail",), "does not speak of tail, nose, but"),
+    ],
+)
+def test_words_and_labels_hold_the_same_out(words: list, labels: tuple, message: str) -> None:
+    null, condition = GenLoc(Prior(), context="null"), TextCondition(held_out=words)
+    with pytest.raises(ValueError, match=rf"held_out: training {message}"):
+        check_parts(null, condition, HEL(), held_out=labels)
+    check_parts(null, condition, HEL())  # where the labels are not known
+    check_parts(null, TextCondition(held_out=["nose", "tail"]), HEL(), held_out=("tail", "nose"))
 
 
 def test_a_flip_test_would_show_what_is_held_out() -> None:

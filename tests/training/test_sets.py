@@ -73,6 +73,15 @@ def test_keypoints_that_do_not_count(root: Path) -> None:
             assert instance.keypoints[others].any() != labelled
 
 
+def test_a_checkpoint_is_not_chosen_by_what_is_held_out(root: Path) -> None:
+    with pytest.raises(ValueError, match=r"holds out nose but has no part val.*--val FILE"):
+        data(root, "held.json").held_out()
+    assert data(root, "held.json", val=None).held_out() == ("nose",)
+    train, val = (read_source(root / f"{name}.json") for name in ("train", "val"))
+    write_split(held_out(train, val, AP10K.keypoints, ["nose"], val=val), root / "both.json")
+    assert data(root, "both.json").held_out() == ("nose",)
+
+
 def test_other_pictures_of_one_file_are_other_data(root: Path) -> None:
     """A run that is taken up again with another seed's shots must not go on."""
     facts = []
