@@ -21,7 +21,7 @@ from benchmarks.learner import Learner
 from genloc.codecs.heatmap import to_cells
 from genloc.conditions.descriptions import load_descriptions
 from genloc.conditions.text import TextCondition
-from genloc.data.coco import CocoKeypoints
+from genloc.data.coco import CocoKeypoints, Instance
 from genloc.inference import localize
 from genloc.keypoints import Keypoints
 from genloc.metrics.coco import CocoAP
@@ -41,18 +41,21 @@ def cut(skeleton: Skeleton, names: Sequence[str]) -> Skeleton:
 def shuffled_words(phrases: Sequence[str], draws: int = 8, seed: int = 0) -> list[tuple[str, ...]]:
     """The same words dealt out anew among the phrases, of which none keeps all of its own.
 
-    Each phrase keeps its number of words, and all together keep the words they have.
+    Each phrase keeps its number of words, and all together keep the words they have. Fewer draws, or none, where
+    the words allow no more: one phrase alone cannot be shuffled.
     """
     words = [phrase.split() for phrase in phrases]
     pool = [word for own in words for word in own]
     ends = list(itertools.accumulate(len(own) for own in words))
     rng = np.random.default_rng([seed, 5])
     found: list[tuple[str, ...]] = []
-    while len(found) < draws:
+    for _ in range(1000 * draws):
         dealt = rng.permutation(pool).tolist()
         new = [dealt[end - len(own) : end] for end, own in zip(ends, words, strict=True)]
         if all(sorted(a) != sorted(b) for a, b in zip(new, words, strict=True)):
             found.append(tuple(" ".join(own) for own in new))
+        if len(found) == draws:
+            break
     return found
 
 
@@ -61,6 +64,21 @@ def nearest_by_words(embedded: Tensor, asked: Sequence[int], among: Sequence[int
     unit = torch.nn.functional.normalize(embedded - embedded[list(among)].mean(0), dim=1)
     near = unit[list(asked)] @ unit[list(among)].T
     return [among[i] for i in near.argmax(1).tolist()]
+
+
+def nearest_place(
+    pose: np.ndarray, instances: Sequence[Instance], rows: Sequence[int]
+) -> np.ndarray:
+    """For some keypoints of each instance the candidate whose mean place is nearest, int [N, n].
+
+    Args:
+        pose: [C, 2], the candidates' mean places in box units.
+        instances: N. rows: which n of their keypoints.
+    """
+    boxes = np.array([instance.box for instance in instances])[:, None]
+    placed = boxes[..., :2] + pose * boxes[..., 2:]  # [N, C, 2]
+    at = np.array([instance.keypoints[list(rows), :2] for instance in instances])
+    return np.linalg.norm(at[:, :, None] - placed[:, None], axis=-1).argmin(-1)
 
 
 @dataclass
@@ -72,12 +90,14 @@ class Asker:
         held: names that were not trained.
         nearest: name -> trained name that stands for it in baseline (a), by words.
         zoo: folder whose `annotations/animalpose-test.json` labels the test pictures, too; None for none.
+        pose: [K, 2] `mean_pose` of the training pictures, also of the names held out; None for no such baseline.
     """
 
     skeleton: Skeleton
     held: tuple[str, ...]
     nearest: dict[str, str]
     zoo: Path | None = None
+    pose: np.ndarray | None = None
     _sources: dict[tuple[str, ...], CocoKeypoints] = field(default_factory=dict)
 
     @property
@@ -142,8 +162,45 @@ class Asker:
             result["PCK shuffled"] = float(
                 np.mean([self._pck(crops, held, own[0]) for own in dealt])
             )
-        result |= _identified(learner, condition(), crops, recipe, [n in held for n in asked])
+        # Conditions of its own that were never trained are no candidates: they would be noise among the others.
+        among = [i for i, name in enumerate(self.skeleton.keypoints) if words or name in seen]
+        result |= self._identified(learner, condition()[:, among], among, crops, recipe)
         return result | self._elsewhere(crops, away, at, xy, found, phrases)
+
+    def _identified(
+        self,
+        learner: Learner,
+        condition: Tensor,
+        among: Sequence[int],
+        crops: Crops,
+        recipe: Recipe,
+    ) -> dict[str, float]:
+        """Share of labelled places that are given their own name among the candidates.
+
+        Args:
+            condition: [1, n, C] of the candidates. among: which keypoints they are.
+
+        Returns:
+            "identified" for trained names and "identified held out"; of both what the nearest mean place alone
+            gives ("... by place"), which never looks at a picture; and "identified by chance", 1 / n.
+        """
+        parts = []
+        for batch in _batches(crops, recipe):
+            w = learner.model.map_size(torch.empty(0, 3, crops.size, crops.size))[1]
+            points = to_cells(batch["points"][:, among], crops.size / w)
+            named = learner.model.identify(None, points, condition, latent=batch["latent"])
+            parts.append(named.argmax(-1).cpu().numpy())
+        ways = {"": np.concatenate(parts)}
+        if self.pose is not None:
+            ways[" by place"] = nearest_place(self.pose[among], crops.source.instances, among)
+        right = {way: found == np.arange(len(among)) for way, found in ways.items()}
+        out = np.array([self.skeleton.keypoints[i] in self.held for i in among])
+        result = {"identified by chance": 1 / len(among)}
+        for title, group in (("identified", ~out), ("identified held out", out)):
+            shown = crops.labels["visible"][:, 0, among].numpy() & group
+            if shown.any():
+                result |= {title + way: float(own[shown].mean()) for way, own in right.items()}
+        return result
 
     def _elsewhere(self, crops, away, at, xy, found, phrases) -> dict[str, float]:  # type: ignore[no-untyped-def]
         """PCK of Animal Pose's keypoints by name, by full description, and by the best trained keypoint."""
@@ -222,23 +279,6 @@ def _locate(
             )
         )  # fmt: skip
     return np.concatenate([p.xy for p in parts]), np.concatenate([p.scores for p in parts])
-
-
-def _identified(
-    learner: Learner, condition: Tensor, crops: Crops, recipe: Recipe, held: Sequence[bool]
-) -> dict[str, float]:
-    """Share of labelled places that are given their own name, of trained and of held-out names."""
-    right, all_of = np.zeros(2), np.zeros(2)
-    for batch in _batches(crops, recipe):
-        w = learner.model.map_size(torch.empty(0, 3, crops.size, crops.size))[1]
-        points = to_cells(batch["points"], crops.size / w)
-        named = learner.model.identify(None, points, condition, latent=batch["latent"]).argmax(-1)
-        for k, out in enumerate(held):
-            shown = batch["visible"][:, k]
-            all_of[int(out)] += int(shown.sum())
-            right[int(out)] += int((shown & (named[:, k] == k)).sum())
-    share = right / np.maximum(all_of, 1)
-    return {"identified": float(share[0]), "identified held out": float(share[1])}
 
 
 def _batches(crops: Crops, recipe: Recipe):  # type: ignore[no-untyped-def]

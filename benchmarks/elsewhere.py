@@ -1,19 +1,22 @@
 """A localizer trained on one data set's keypoints, asked for another's by name.
 
-    genloc fit --config configs/coco.yaml --config configs/words/text.yaml
-    python -m benchmarks.elsewhere --adapter runs/coco/adapter --descriptions mpii \\
-        --annotations data/mpii/val.json --images data/mpii/images --ask pelvis upper_neck
+    genloc fit --config configs/coco.yaml --config configs/words/text.yaml --name coco_words
+    genloc import data/mpii/mpii_human_pose_v1_u12_1.mat data/mpii/labels.json
+    python -m benchmarks.elsewhere --adapter runs/coco_words/adapter --descriptions mpii \\
+        --annotations data/mpii/labels.json --images data/mpii --ask pelvis upper_neck
 
-The annotations are a COCO keypoints json of the other set. Each asked keypoint is scored by its name, by
-its whole description, and by the answer to the trained keypoint that is right most often: no copying of
-one trained keypoint can do better.
+The annotations are a COCO keypoints json of the other set. Each asked keypoint is scored by its name and by
+its whole description, beside (a) the answer to the trained keypoint that the text encoder thinks nearest and to
+the one that is right most often (no copying of one trained keypoint can do better), and (b) the answer to the
+asked names with their words dealt out anew. PCK is at 0.1 of the box; where the annotations have `head_size`
+(MPII's .mat, by `genloc import`), PCKh@0.5 as well: within half of 0.6 x the diagonal of the head's rectangle.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,14 +24,17 @@ import torch
 from rich.progress import track
 from torch.utils.data import DataLoader
 
+from benchmarks.asked import nearest_by_words, shuffled_words
 from genloc.adapter import Adapter, load_adapter
 from genloc.conditions.descriptions import load_descriptions
 from genloc.conditions.text import ask
 from genloc.data.batch import KeypointDataset, collate
 from genloc.data.coco import CocoKeypoints
 from genloc.inference import localize
-from genloc.metrics.pck import pck
+from genloc.metrics.pck import pck, pckh
 from genloc.skeleton import load_skeleton
+
+Measure = Callable[[np.ndarray, np.ndarray], float]  # found [N, 1, 2], labels [N, 1, 3]
 
 
 @torch.no_grad()
@@ -65,32 +71,65 @@ def scores(
     threshold: float = 0.1,
     device: str = "cpu",
     batch: int = 8,
-) -> dict[str, dict[str, float]]:
-    """For each asked keypoint PCK "by name", "described" and of the "best trained" keypoint, 0 to 1.
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Measure -> asked keypoint -> way of asking -> share, 0 to 1.
+
+    The ways are "by name", "described", "nearest by words: NAME", "best trained: NAME" and, where two or more are
+    asked that differ in their words, "shuffled words" (mean over the draws).
 
     Raises:
         ValueError: the annotations have no such keypoint, or none of it is labelled.
     """
     rows = [source.skeleton.index(name) for name in names]
     said = load_descriptions(descriptions, source.skeleton)
+    asked = [said[name].names[0] for name in names]
     trained = list(adapter.condition.phrases)
-    every = [*trained, *(p for name in names for p in (said[name].names[0], said[name].full))]
-    every = list(dict.fromkeys(every))
+    embedded = adapter.model.prior.text([*trained, *asked], adapter.condition.pool)
+    n = len(trained)
+    near = nearest_by_words(embedded, range(n, n + len(asked)), range(n))
+    mixed = shuffled_words(asked)
+    every = [*trained, *asked, *(said[name].full for name in names)]
+    every = list(dict.fromkeys([*every, *(phrase for dealt in mixed for phrase in dealt)]))
     found = answers(adapter, source, every, device, batch)
+    at = {phrase: found[:, [i]] for i, phrase in enumerate(every)}
     boxes = np.array([instance.box for instance in source.instances])
-    result = {}
-    for name, row in zip(names, rows, strict=True):
-        truth = np.array([instance.keypoints[[row]] for instance in source.instances])
-        if not (truth[..., 2] > 0).any():
-            raise ValueError(f"--ask {name}: {source.annotations} labels none")
-        share = {p: pck(found[:, [i]], truth, boxes, threshold) for i, p in enumerate(every)}
-        best = max(trained, key=share.__getitem__)
-        result[name] = {
-            "by name": share[said[name].names[0]],
-            "described": share[said[name].full],
-            f"best trained: {best}": share[best],
-        }
+    measures: dict[str, Measure] = {
+        f"PCK@{threshold:g}": lambda xy, truth: pck(xy, truth, boxes, threshold)
+    }
+    if (heads := head_sizes(source)) is not None:
+        measures["PCKh@0.5"] = lambda xy, truth: pckh(xy, truth, heads)
+    result: dict[str, dict[str, dict[str, float]]] = {}
+    for measure, share in measures.items():
+        for i, (name, row) in enumerate(zip(names, rows, strict=True)):
+            truth = np.array([instance.keypoints[[row]] for instance in source.instances])
+            if not (truth[..., 2] > 0).any():
+                raise ValueError(f"--ask {name}: {source.annotations} labels none")
+            of = {phrase: share(xy, truth) for phrase, xy in at.items()}
+            best = max(trained, key=of.__getitem__)
+            found_by = {
+                "by name": of[asked[i]],
+                "described": of[said[name].full],
+                f"nearest by words: {trained[near[i]]}": of[trained[near[i]]],
+                f"best trained: {best}": of[best],
+            }
+            if mixed:
+                found_by["shuffled words"] = float(np.mean([of[dealt[i]] for dealt in mixed]))
+            result.setdefault(measure, {})[name] = found_by
     return result
+
+
+def never_read(unread: Mapping[str, Sequence[str]]) -> str:
+    """For a protocol: of which keypoints' descriptions the prior has never read which words."""
+    lacking = [f"{name}: {' '.join(found)}" for name, found in unread.items() if found]
+    return "; ".join(lacking) or "none, as far as its vocabulary tells"
+
+
+def head_sizes(source: CocoKeypoints) -> np.ndarray | None:
+    """`head_size` of each instance in pixels, [N]; None where not all have one."""
+    content = json.loads(source.annotations.read_text(encoding="utf-8"))
+    sizes = {one.get("id"): one.get("head_size") for one in content["annotations"]}
+    found = [sizes.get(instance.annotation_id) for instance in source.instances]
+    return None if None in found else np.array(found, np.float64)
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -115,15 +154,33 @@ def main(argv: list[str] | None = None) -> None:
     skeleton = load_skeleton(a.skeleton or a.annotations)
     source = CocoKeypoints(a.annotations, a.images, skeleton=skeleton, missing_images="drop")
     print(source.summary())
+    adapter = load_adapter(a.adapter)
     found = scores(
-        load_adapter(a.adapter), source, a.ask, a.descriptions,
+        adapter, source, a.ask, a.descriptions,
         threshold=a.threshold, device=a.device, batch=a.batch,
     )  # fmt: skip
-    for name, row in found.items():
-        numbers = ", ".join(f"{what} {100 * value:.1f}" for what, value in row.items())
-        print(f"{name}: PCK@{a.threshold:g} {numbers}")
+    prior = adapter.model.prior
+    said = load_descriptions(a.descriptions, skeleton)
+    unread = {name: prior.text.unread([said[name].full]) for name in a.ask}
+    heads = (
+        "of 0.6 x the diagonal of the head's rectangle (MPII's evaluation), mean over the labelled"
+    )
+    protocol = {
+        "adapter": str(a.adapter),
+        "prior": prior.fingerprint(),
+        "words that the prior never read": never_read(unread),
+        "annotations": f"{source.annotations}, {source.checksum}; boxes of the annotations",
+        "PCKh@0.5": f"within half {heads}" if "PCKh@0.5" in found else "not given: no head_size",
+    }
+    for measure, rows in found.items():
+        for name, row in rows.items():
+            numbers = ", ".join(f"{what} {100 * value:.1f}" for what, value in row.items())
+            print(f"{name}: {measure} {numbers}")
+    for what, how in protocol.items():
+        print(f"- {what}: {how}")
     if a.out is not None:
-        a.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        content = {"scores": found, "protocol": protocol}
+        a.out.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Identify, then detect: does naming an example help where left and right look alike?
 
-    genloc zoo data/zoo --per-species 20
-    python -m benchmarks.naming --zoo data/zoo
+    genloc zoo data/zoo_20 --per-species 20
+    python -m benchmarks.naming --zoo data/zoo_20
 
 Trains one model on the zoo without two families that is asked in three ways at once: by words, by one
 labelled picture of the same species, and by that picture with its name added. Tested on pictures of the

@@ -80,6 +80,18 @@ RUN_AS = {
         "--config configs/words/held_out.yaml --data.split data/splits/held_out.json "
         f"--name words_held_out --data.root data/ap10k {ONE_STEP}"
     ),
+    "genloc fit --config configs/coco.yaml --config configs/words/text.yaml --name coco_words": (
+        "genloc fit --config configs/coco.yaml --config configs/words/text.yaml --name coco_words "
+        f"{ONE_STEP}"
+    ),
+    "genloc import data/mpii/mpii_human_pose_v1_u12_1.mat data/mpii/labels.json": (
+        "genloc import mine/mpii.json mine/mpii_labels.json"
+    ),
+    "python -m benchmarks.elsewhere --adapter runs/coco_words/adapter --descriptions mpii "
+    "--annotations data/mpii/labels.json --images data/mpii --ask pelvis upper_neck": (
+        "python -m benchmarks.elsewhere --adapter runs/told/adapter --descriptions mpii "
+        "--annotations data/mpii/labels.json --images data/mpii/images --ask pelvis upper_neck"
+    ),
     "genloc split few-shot data/ap10k/annotations/ap10k-train-split1.json --shots 5 "
     "--out data/splits/few_shot_5.json": "",
     "python tools/paper_tables.py --table 5 --on ap10k --splits data/splits --dry-run": (
@@ -155,15 +167,21 @@ def commands() -> list[str]:
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder like a fresh clone, with small data in it."""
     from genloc.data.zoo import write_zoo
+    from genloc.labels.mpii import EDGES, JOINTS
+    from genloc.skeleton import Skeleton
     from genloc.splits import few_shot, held_out, read_source, write_split, zero_shot
+    from tests.labels.make_labels import write_deeplabcut
     from tests.make_adapter import write_adapter, write_text_adapter, write_visual_adapter
     from tests.make_categories import write_categories
+    from tests.make_coco import write_coco
     from tests.make_prior import tiny_modules, write_folder
     from tests.media.clips import write_clip
     from tests.report.make_record import write_scores
+    from tests.test_configs import coco
 
     clone = tmp_path_factory.mktemp("clone")
-    for name in ("genloc", "configs", "tools", "tests", "pyproject.toml", "README.md", "LICENSE"):
+    top = ("genloc", "configs", "tools", "tests", "benchmarks")
+    for name in (*top, "pyproject.toml", "README.md", "LICENSE"):
         (clone / name).symlink_to(REPOSITORY / name)
     (clone / ".venv").symlink_to(sys.prefix)
     write_folder(clone / "prior", tiny_modules())
@@ -177,6 +195,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     held = ["right_elbow", "left_front_paw", "left_knee", "right_back_paw"]
     split = held_out(train, val, train.keypoints, held, val=val)
     write_split(split, clone / "data" / "splits" / "held_out.json")
+    coco(clone / "data" / "coco")
+    mpii = Skeleton("mpii", JOINTS, EDGES, (), (0.05,) * 16)
+    write_coco(clone / "data" / "mpii", skeleton=mpii, name="labels.json")
     write_split(few_shot(train, 5), clone / "data" / "splits" / "shots_5.json")
     write_split(pair, clone / "data" / "splits" / "bovidae_canidae.json")
     (clone / "runs" / "quickstart").mkdir(parents=True)
@@ -206,22 +227,11 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (clone / "heron.json").write_text('{"keypoints": {"beak": [120, 84], "tail": [30, 150]}}')
     for name in ("a.jpg", "b.jpg", "lake.jpg", "heron.jpg"):
         cv2.imwrite(str(clone / name), np.zeros((200, 300, 3), np.uint8))
-    write_table(mine / "CollectedData.csv", truth)
+    write_deeplabcut(mine / "CollectedData.csv", truth)
+    person = {"joints": [[9, 9]] * 16, "joints_vis": [1] * 16}
+    person["image"] = truth["images"][0]["file_name"]
+    (mine / "mpii.json").write_text(json.dumps([person]))
     return clone
-
-
-def write_table(path: Path, truth: dict) -> None:
-    """The first animal of each picture in DeepLabCut's layout."""
-    names = truth["categories"][0]["keypoints"]
-    columns = [name for name in names for _ in "xy"]
-    lines = [["scorer", *("me" for _ in columns)], ["bodyparts", *columns]]
-    lines.append(["coords", *("xy"[i % 2] for i in range(len(columns)))])
-    for image in truth["images"]:
-        one = next(a for a in truth["annotations"] if a["image_id"] == image["id"])
-        points = zip(*(one["keypoints"][i::3] for i in range(3)), strict=True)
-        numbers = [str(n) if v else "" for x, y, v in points for n in (x, y)]
-        lines.append([f"images/{image['file_name']}", *numbers])
-    path.write_text("\n".join(",".join(line) for line in lines), encoding="utf-8")
 
 
 def run(command: str, clone: Path, seconds: int) -> subprocess.CompletedProcess[str]:

@@ -79,6 +79,7 @@ def write_coco(
             rows = np.column_stack([x.round(3), y.round(3), v])
             annotations.append(
                 {
+                    **animal.more,
                     "id": len(annotations) + 1,
                     "image_id": number,
                     "category_id": categories.index(animal.category or category) + 1,

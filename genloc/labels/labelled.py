@@ -5,9 +5,10 @@ Letters: K keypoints. Coordinates are the tool's own numbers, in image pixels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,11 +23,13 @@ class Animal:
         keypoints: float64 [K, 3]: x, y, v as COCO has it (0 not labelled, 1 hidden, 2 seen).
         box: x, y, width, height where the tool has one.
         category: what it is; empty where the tool does not say.
+        more: what else the tool says of it, in plain values by the names of the json's fields.
     """
 
     keypoints: np.ndarray
     box: Box | None = None
     category: str = ""
+    more: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

@@ -40,6 +40,30 @@ def pck_per_keypoint(
     return np.where(count > 0, right.sum(axis=0) / np.maximum(count, 1), np.nan)
 
 
+def pckh(preds: np.ndarray, target: np.ndarray, head_sizes: np.ndarray, a: float = 0.5) -> float:
+    """PCKh@a, MPII's measure: as `pck`, but within a x each person's own head size.
+
+    Andriluka et al., 2D Human Pose Estimation: New Benchmark and State of the Art Analysis, CVPR 2014; the head
+    size is 0.6 x the diagonal of the head's rectangle in their evaluation (evalMPII).
+
+    Args:
+        preds, target, a: see `pck`.
+        head_sizes: [N] in pixels, above 0.
+
+    Raises:
+        ValueError: shapes do not fit, a head size or a is not above 0.
+
+    >>> target = np.array([[[0, 0, 2], [9, 9, 1]]])
+    >>> pckh(np.array([[[3.0, 0], [9, 5]]]), target, np.array([7.0]))
+    0.5
+    """
+    sizes = np.asarray(head_sizes, np.float64)
+    if sizes.ndim != 1 or not (sizes > 0).all():
+        raise ValueError(f"head_sizes {list(sizes.shape)}: expected [N], all above 0")
+    boxes = np.stack([np.zeros_like(sizes)] * 2 + [sizes] * 2, axis=-1)
+    return pck(preds, target, boxes, a)
+
+
 def located(
     preds: np.ndarray, target: np.ndarray, boxes: np.ndarray, a: float = 0.1
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 from benchmarks import naming, words
-from benchmarks.asked import cut, nearest_by_words, only_seen, shuffled_words
+from benchmarks.asked import cut, nearest_by_words, nearest_place, only_seen, shuffled_words
 from benchmarks.crops import Crops, zoo_set
+from genloc.data.coco import Instance
 from genloc.data.transforms import Augmentation
 from genloc.data.zoo import write_zoo
 from genloc.skeleton import AP10K
@@ -82,14 +83,31 @@ def test_words_run_and_say_how(prior: str, tmp_path: Path) -> None:
         *("AP", "AP held out", "PCK held out", "PCK nearest", "PCK mirror", "PCK best seen"),
         *("PCK shuffled", "identified", "identified held out", "withers by name"),
         *("throat described", "left_ear best seen"),
+        *("identified by place", "identified held out by place"),
     ):
         assert 0 <= own[score] <= 1, score
+    assert own["identified by chance"] == 1 / 17
+    # What was never trained is no candidate, and there is nothing to say of it.
+    assert learned["identified by chance"] == 1 / 13
+    assert {"identified", "identified by place"} <= learned.keys()
+    assert not [score for score in learned if score.startswith("identified held out")]
     assert own["PCK best seen"] >= max(own["PCK nearest"], own["PCK mirror"])
     assert "PCK held out" not in learned and learned["AP"] >= 0
     text = written.with_suffix(".md").read_text()
     for line in ("PCK of held-out names over (b)", "never trained: right_elbow", "withers by name"):
         assert line in text, line
+    # This prior has the name, and not all words of the description.
+    assert "words that the prior never read: " in text and "; withers: " in text
     assert any("trained names over learned" in line for line in content["verdict"])
+
+
+def test_the_nearest_mean_place_is_measured_in_pixels_of_the_picture() -> None:
+    """In a box twice as wide as high the candidate above is nearer than the one beside."""
+    pose = np.array([[0.5, 0.2], [0.25, 0.5], [0.9, 0.9]])
+    labels = np.array([[110, 60, 2], [0, 0, 0], [190, 95, 1]], np.float32)
+    instance = Instance(1, 1, 1, Path("a.png"), (10.0, 10.0, 200.0, 100.0), labels, 1.0)
+    assert nearest_place(pose, [instance], [0, 2]).tolist() == [[0, 2]]
+    assert nearest_place(pose[::-1], [instance], [0, 2]).tolist() == [[2, 0]]
 
 
 def test_naming_runs_and_says_how(prior: str, tmp_path: Path) -> None:

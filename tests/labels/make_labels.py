@@ -38,3 +38,17 @@ def same_points(annotation: dict, xy: np.ndarray) -> bool:
         and np.allclose(rows[there, :2], xy[there])
         and not rows[~there].any()
     )
+
+
+def write_deeplabcut(path: Path, truth: dict) -> None:
+    """The first animal of each picture in DeepLabCut's layout."""
+    names = truth["categories"][0]["keypoints"]
+    columns = [name for name in names for _ in "xy"]
+    lines = [["scorer", *("me" for _ in columns)], ["bodyparts", *columns]]
+    lines.append(["coords", *("xy"[i % 2] for i in range(len(columns)))])
+    for image in truth["images"]:
+        one = next(a for a in truth["annotations"] if a["image_id"] == image["id"])
+        points = zip(*(one["keypoints"][i::3] for i in range(3)), strict=True)
+        numbers = [str(n) if v else "" for x, y, v in points for n in (x, y)]
+        lines.append([f"images/{image['file_name']}", *numbers])
+    path.write_text("\n".join(",".join(line) for line in lines), encoding="utf-8")

@@ -25,6 +25,8 @@ def test_the_published_list_is_read(real_data: Path, tmp_path: Path) -> None:
         seen = np.array(record["joints_vis"]) > 0
         assert np.array_equal(rows[:, 2] > 0, seen)
         assert np.allclose(rows[seen, :2] + 1, np.array(record["joints"])[seen], atol=1e-3)
+        assert annotation["scale"] == record["scale"] and "head_size" not in annotation
+        assert np.allclose(np.array(annotation["center"]) + 1, record["center"])
     # the positions are on people: mmpose's own conversion of the same photographs agrees in place
     assert content["categories"][0]["name"] == "person"
     assert main(["check", str(out), "--no-sheet"]) == 0
@@ -35,7 +37,9 @@ def test_a_mat_as_matlab_saves_it(tmp_path: Path) -> None:
 
     def rectangle(points: list[tuple[int, float, float, object]]) -> dict:
         fields = [{"id": i, "x": x, "y": y, "is_visible": v} for i, x, y, v in points]
-        return {"x1": 1.0, "scale": 2.0, "annopoints": {"point": np.array(fields, dtype=object)}}
+        head = {"x1": 1.0, "y1": 2.0, "x2": 31.0, "y2": 42.0} if len(points) > 1 else {"x1": 1.0}
+        where = {"scale": 2.0, "objpos": {"x": 12.0, "y": 23.0}}
+        return head | where | {"annopoints": {"point": np.array(fields, dtype=object)}}
 
     def entry(name: str, rectangles: list[dict]) -> dict:
         return {"image": {"name": name}, "annorect": np.array(rectangles, dtype=object)}
@@ -64,6 +68,13 @@ def test_a_mat_as_matlab_saves_it(tmp_path: Path) -> None:
     assert third.keypoints[JOINTS.index("left_elbow")].tolist() == [2, 2, 1]
     assert third.keypoints[JOINTS.index("left_wrist")].tolist() == [1, 1, 2]
     assert (first.keypoints[:, 2] > 0).sum() == 2
+    # The diagonal of a rectangle of 30 x 40 is 50.
+    assert first.more == {"head_size": 30, "center": [11, 22], "scale": 2}
+    assert second.more == {"center": [11, 22], "scale": 2}, "a rectangle with sides missing"
+    assert main(["import", str(tmp_path / "mpii.mat"), str(tmp_path / "coco.json")]) == 0
+    written = json.loads((tmp_path / "coco.json").read_text())["annotations"]
+    assert [one.get("head_size") for one in written] == [30, None, 30]
+    assert written[0]["scale"] == 2 and written[0]["id"] == 1
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genloc.metrics.pck import located, pck, pck_per_keypoint
+from genloc.metrics.pck import located, pck, pck_per_keypoint, pckh
 
 
 def test_the_border_counts_and_the_longer_side_decides() -> None:
@@ -31,6 +31,17 @@ def test_it_is_the_share_of_labelled_keypoints_over_all_instances() -> None:
     per_keypoint = pck_per_keypoint(preds, target, boxes, 0.1)
     labelled = located(preds, target, boxes)[1].sum(axis=0)
     assert np.nansum(per_keypoint * labelled) == pytest.approx(right)
+
+
+def test_pckh_measures_by_each_person_s_head() -> None:
+    target = np.zeros((2, 1, 3))
+    target[..., 2] = 1
+    preds = np.array([[[20.0, 0.0]], [[20.0, 0.0]]])
+    assert pckh(preds, target, np.array([40.0, 39.9])) == 0.5
+    assert pckh(preds, target, np.array([200.0, 199.0]), 0.1) == 0.5
+    for sizes in (np.array([1.0, 0.0]), np.ones((2, 1)), np.ones(3)):
+        with pytest.raises(ValueError, match=r"head_sizes|do not fit"):
+            pckh(preds, target, sizes)
 
 
 def test_nothing_labelled_is_nan() -> None:
