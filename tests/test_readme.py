@@ -90,7 +90,7 @@ RUN_AS = {
     "python -m benchmarks.elsewhere --adapter runs/coco_words/adapter --descriptions mpii "
     "--annotations data/mpii/labels.json --images data/mpii --ask pelvis upper_neck": (
         "python -m benchmarks.elsewhere --adapter runs/told/adapter --descriptions mpii "
-        "--annotations data/mpii/labels.json --images data/mpii/images --ask pelvis upper_neck"
+        "--annotations data/mpii/labels.json --images data/mpii/images --ask left_wrist upper_neck"
     ),
     "genloc split few-shot data/ap10k/annotations/ap10k-train-split1.json --shots 5 "
     "--out data/splits/few_shot_5.json": "",
