@@ -282,13 +282,14 @@ def training_facts(work: Path, saved: dict[str, Any]) -> dict[str, Any]:
     """What the prior has seen and how it was trained; seconds are those of all calls together."""
     vae = torch.load(work / "vae.pt", map_location="cpu", weights_only=True)
     arguments, earlier = saved["arguments"], saved["started_from"]
-    note = f"families left out: {', '.join(arguments['without']) or 'none'}"
+    left_out = ", ".join(arguments["without"])
+    note = f"families left out: {left_out or 'none'}"
     if earlier:
         amount = f"{earlier['steps']:,} steps on {earlier['pictures']:,} pictures"
         note += f"; it started from a prior of {amount} ({earlier['note']})"
     seconds = {"autoencoder": round(vae["seconds"]), "U-Net": round(saved["seconds"])}
     return {
-        "seen": SEEN,
+        "seen": f"{SEEN}; no {left_out}" if left_out else SEEN,
         **count_pictures(work),
         "steps": saved["step"],
         "note": note,
