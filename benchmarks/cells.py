@@ -1,10 +1,10 @@
 """Contenders trained on the same crops, each at its own best rate: cells that are skipped when done, and
 that go on from their last evaluation when they were stopped.
 
-A *cell* is one training: (contender, rate, steps, seed). Every rate and number of steps is tried with
-the first seed; the best by AP on val is then trained with the other seeds. Within a cell the best
-weights by AP on val are kept, and those are tested. The loop is the package's own training step
-without Lightning, whose cost per step would show at models this small.
+A *cell* is one training: (contender, rate, steps, seed). Rate and number of steps are searched with the first
+seed (`benchmarks.search`); the best by AP on val is then trained with the other seeds. Within a cell the best
+weights by AP on val are kept, and those are tested. The loop is the package's own training step without
+Lightning, whose cost per step would show at models this small.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from benchmarks.crops import Crops, order, short_hash
 from benchmarks.learner import Learner, batch_loss, evaluate
+from benchmarks.search import Place, best_place, ends_at, next_places
 from genloc.inference import Decoding
 from genloc.training.optimiser import Schedule, adam, parameter_groups, schedule
 from genloc.training.parts import check_parts
@@ -37,7 +38,7 @@ class Contender:
         name: in tables and file names.
         make: seed -> `Learner` on the CPU.
         train: what it is trained on.
-        rates: those tried; for LoRA or, without LoRA, for all weights but the conditions.
+        rates: those searched; for LoRA or, without LoRA, for all weights but the conditions.
         facts: all that its results depend on besides `Recipe`, rate, steps and seed, in plain values.
         lr_condition: instead of the recipe's. lora_ratio: of the rates of LoRA's factors (LoRA+).
     """
@@ -53,7 +54,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What all contenders share. `steps`: numbers of optimiser steps tried, each a whole schedule.
+    """What all contenders share. `steps`: numbers of optimiser steps searched, each a whole schedule.
 
     precision: of a step's forward pass; weights and tests are float32 in either.
     clip: largest norm of a step's gradient, as in the configurations; 0 leaves it alone.
@@ -99,30 +100,37 @@ class Benchmark:
         self.folder = folder
         self.score = score or _evaluate
         self._seconds: dict[str, float] = {}  # per step, of each contender
-        self._done: dict[str, int] = {}  # cells of each contender in this call
 
     def run(self) -> dict[str, list[dict[str, Any]]]:
         """All cells of the plan that have no file yet; contender -> its cells at its best rate, by seed."""
-        first, *others = self.recipe.seeds
         chosen: dict[str, list[dict[str, Any]]] = {}
+        first, *others = self.recipe.seeds
         for contender in self.contenders:
-            tried = [
-                self.cell(contender, rate, steps, first)
-                for steps in self.recipe.steps
-                for rate in contender.rates
-            ]
-            best = max(tried, key=lambda cell: cell["val"]["AP"])
-            again = [self.cell(contender, best["rate"], best["steps"], seed) for seed in others]
-            chosen[contender.name] = [best, *again]
+            while ahead := next_places(*self._grid(contender), self._kept(contender)):
+                self.cell(contender, *ahead[0], first)
+            tried = self._kept(contender)
+            rate, steps = best = best_place(tried)
+            again = [self.cell(contender, rate, steps, seed) for seed in others]
+            chosen[contender.name] = [tried[best], *again]
         return chosen
 
     def tried(self, contender: Contender) -> list[dict[str, Any]]:
-        """The first seed's cells at every rate and number of steps."""
+        """The first seed's cells that there are, by steps, then by rate."""
+        return list(self._kept(contender).values())
+
+    def ends(self, contender: Contender) -> list[str]:
+        """At which ends of the grid its best cell lies."""
+        return ends_at(*self._grid(contender), self._kept(contender))
+
+    def _grid(self, contender: Contender) -> tuple[list[float], list[int]]:
+        return sorted(set(contender.rates)), sorted(set(self.recipe.steps))
+
+    def _kept(self, contender: Contender) -> dict[Place, dict[str, Any]]:
+        """The first seed's cells on disk."""
+        rates, lengths = self._grid(contender)
         seed = self.recipe.seeds[0]
-        paths = (
-            self._path(contender, r, s, seed) for s in self.recipe.steps for r in contender.rates
-        )
-        return [json.loads(path.read_text()) for path in paths if path.is_file()]
+        paths = {(r, s): self._path(contender, r, s, seed) for s in lengths for r in rates}
+        return {at: json.loads(path.read_text()) for at, path in paths.items() if path.is_file()}
 
     def cell(self, contender: Contender, rate: float, steps: int, seed: int) -> dict[str, Any]:
         """The result of one training, from its file where there is one."""
@@ -135,7 +143,6 @@ class Benchmark:
         result = kept(path, train)
         self._seconds[contender.name] = result["seconds_per_step"]
         path.with_suffix(".pt").unlink(missing_ok=True)
-        self._done[contender.name] = self._done.get(contender.name, 0) + 1
         return result
 
     def _path(self, contender: Contender, rate: float, steps: int, seed: int) -> Path:
@@ -221,11 +228,11 @@ class Benchmark:
                 if scores["AP"] > best["AP"]:
                     best = {**scores, "step": step}
                     kept = {name: v.clone() for name, v in trainable_state(parts).items()}
-                left = self._time_left(contender, steps - step)
+                left = self._seconds_left((contender.name, rate, steps, seed), steps - step)
                 print(
                     f"{contender.name} lr {rate:g} seed {seed}: step {step}/{steps} loss {running:.3f} "
                     f"val AP {100 * scores['AP']:.1f} | {1000 * spent / step:.0f} ms a step, "
-                    f"{left / 60:.0f} min left in all",
+                    f"at least {left / 60:.0f} min left in all",
                     flush=True,
                 )
                 _save(
@@ -250,17 +257,34 @@ class Benchmark:
             "facts": contender.facts,
         }
 
-    def _time_left(self, now: Contender, rest: int) -> float:
-        """Seconds until the plan is done, by the measured time of a step of each contender."""
-        mean = sum(self._seconds.values()) / len(self._seconds)
-        total = rest * self._seconds[now.name]
+    def _seconds_left(self, now: tuple[str, float, int, int], rest: int) -> float:
+        """Seconds until the plan is done, by the measured time of a step of each contender.
+
+        At least: counted are the next places and the other seeds at the best so far, and a search may lead on.
+        Cells on disk cost nothing, whoever made them.
+
+        Args:
+            now: name, rate, steps and seed of the cell in training.
+            rest: steps that it still has to go.
+        """
+        total = rest * self._seconds[now[0]]
+        first, *others = self.recipe.seeds
+        plan: list[tuple[Contender, Place, int]] = []
         for contender in self.contenders:
-            cells = len(contender.rates) * len(self.recipe.steps) + len(self.recipe.seeds) - 1
-            done = self._done.get(contender.name, 0) + (contender is now)
-            if not done:  # not begun in this call: what is on disk from an earlier one
-                done = len(self.tried(contender))
-            steps = sum(self.recipe.steps) / len(self.recipe.steps)
-            total += (cells - done) * steps * self._seconds.get(contender.name, mean)
+            grid, tried = self._grid(contender), self._kept(contender)
+            for cell in tried.values():
+                self._seconds.setdefault(contender.name, cell["seconds_per_step"])
+            ahead = next_places(*grid, tried)
+            if not tried:  # whatever is found there, its neighbours will be tried
+                tried = {ahead[0]: {"val": {"AP": 0.0}}}
+                ahead += next_places(*grid, tried)
+            plan += [(contender, place, first) for place in ahead]
+            plan += [(contender, best_place(tried), seed) for seed in others]
+        mean = sum(self._seconds.values()) / len(self._seconds)
+        for contender, (rate, steps), seed in plan:
+            done = self._path(contender, rate, steps, seed).is_file()
+            if not done and (contender.name, rate, steps, seed) != now:
+                total += steps * self._seconds.get(contender.name, mean)
         return total
 
 

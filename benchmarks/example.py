@@ -24,6 +24,7 @@ from benchmarks.cells import kept
 from benchmarks.crops import Crops, short_hash
 from benchmarks.episodes import model_of, pairs_of, scores, sets, train
 from benchmarks.report import write
+from genloc.card import prior_has_seen
 from genloc.data.categories import CategorySets
 from genloc.data.transforms import Augmentation
 from genloc.data.zoo.mp100 import write_categories
@@ -248,10 +249,8 @@ def report(
         f"rate and the correlation's temperature ({baseline['temperature']}) chosen by {watched}",
         f"prior: {a.prior}@{fingerprint}; {test.checksum} of {test.annotations}",
     ]
-    if a.prior == "tiny":
-        said.append(
-            "prior has seen: drawn quadrupeds of the zoo and their captions; no other body plan, no label"
-        )
+    if seen := prior_has_seen(a.prior):
+        said.append(f"prior has seen: {seen}; all are quadrupeds")
     text = ["# Asking by an example", "", *lines, "", *(f"- {line}" for line in said)]
     content = {"places": places, "untrained": baseline, "trained": runs, "protocol": said}
     write(a.out, f"example_{a.split}", a.device, text, content)

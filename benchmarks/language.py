@@ -26,8 +26,8 @@ from torch import Tensor
 
 from benchmarks.cells import kept
 from benchmarks.crops import Crops, order, short_hash, weights_hash, zoo_set
-from benchmarks.prior_worth import SEEN, quick_zoo
-from benchmarks.report import COLUMNS, mean_pose_scores, write
+from benchmarks.prior_worth import quick_zoo
+from benchmarks.report import COLUMNS, mean_pose_scores, prior_facts, write
 from genloc.data.transforms import Augmentation
 from genloc.inference import in_picture
 from genloc.language.decoder import Decoder
@@ -264,8 +264,7 @@ def main(argv: list[str] | None = None) -> None:
             f"with the projector {sum(p.numel() for p in first.parameters() if p.requires_grad):,} parameters",
             "seeds": f"{', '.join(map(str, a.seeds))}; mean (least to most)",
             "unread": "answers that hold no coordinates, in %; they count as the crop's centre",
-            "prior": f"{a.prior}@{fingerprint}",
-            "prior has seen": SEEN if a.prior == "tiny" else "not known",
+            **prior_facts(a.prior, fingerprint),
         },
     )
     lines = ["# A language model that answers in coordinates", ""]

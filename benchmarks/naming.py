@@ -32,8 +32,8 @@ from torch import Tensor, nn
 
 from benchmarks.cells import Recipe, kept
 from benchmarks.crops import ZOO_AUGMENTATION, Crops, order, short_hash, zoo_set
-from benchmarks.prior_worth import SEEN, quick_zoo
-from benchmarks.report import protocol, write
+from benchmarks.prior_worth import quick_zoo
+from benchmarks.report import prior_facts, protocol, write
 from benchmarks.words import table
 from genloc.codecs.heatmap import decode, to_cells, to_pixels
 from genloc.conditions.naming import Naming
@@ -310,8 +310,7 @@ def main(argv: list[str] | None = None) -> None:
             "as example, keypoints labelled in both",
             "at the partner": "of keypoints whose mirror partner is labelled: found nearer to the partner",
             "seeds": f"{', '.join(map(str, a.seeds))}; mean (least to most)",
-            "prior": f"{a.prior}@{fingerprint}",
-            "prior has seen": SEEN if a.prior == "tiny" else "not known",
+            **prior_facts(a.prior, fingerprint),
             "model": f"LoRA {a.lora}, rank {a.rank}, B at {a.lora_ratio:g} times the rate of A ({a.rate:g}); "
             f"{a.layers}, finer: {a.finer}, at t={a.timestep}; context null; trained in {a.precision}",
         },

@@ -3,10 +3,12 @@
     genloc zoo data/zoo --per-species 20
     python -m benchmarks.prior_worth --zoo data/zoo
 
-Five training pictures of each species; every contender sees equally many crops, at its own best rate and
-its own best number of steps, three seeds. Finished cells are kept under `--runs` and skipped by the
-next call; several calls with different `--methods` may run side by side, and a last one with all of them
-writes the table to `benchmarks/results/`.
+Five training pictures of each species, three seeds, every contender at its own best rate and its own best
+number of steps: both are searched in a grid with the first seed until the best lies inside what was tried, or
+at the grid's end, which the table then says (`benchmarks.search`). Other grids: `--steps 1200 2400`, `--rates
+genloc=2e-4,3e-4 scratch-all=5e-4,1e-3`. All else is as in `configs/zoo.yaml`. Finished cells are kept under
+`--runs` and skipped by the next call, a stopped one goes on; several calls with different `--methods` may run
+side by side, and a last one with all of them writes the table to `benchmarks/results/`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ import torch
 from benchmarks.cells import Benchmark, Contender, Recipe
 from benchmarks.crops import ZOO_AUGMENTATION, Crops, weights_hash, zoo_set
 from benchmarks.learner import Learner
-from benchmarks.report import mean_pose_scores, protocol, spread, table, tuning, write
+from benchmarks.report import mean_pose_scores, prior_facts, protocol, spread, table, tuning, write
 from genloc.conditions.learned import LearnedCondition
 from genloc.data.zoo import write_zoo
 from genloc.losses import HEL, HeatmapMSE
@@ -97,7 +99,7 @@ def small_simple_pose(width: int = 32) -> Learner:
 
 @dataclass(frozen=True)
 class Method:
-    """A contender: how it is called, which rates are tried, and how one is made for a seed."""
+    """A contender: how it is called, the grid of its rates, and how one is made for a seed."""
 
     title: str
     rates: tuple[float, ...]
@@ -106,8 +108,10 @@ class Method:
     reads: Literal["prior", "encoder", "nothing"] = "prior"  # the weights its results depend on
 
 
-LORA, WHOLE, CONV = (2e-4, 3e-4), (5e-4, 1e-3), (1e-3, 3e-3)
-LORA_ALONE = (3e-4, 8e-4)  # on a random U-Net
+# Searched from the middle on.
+LORA, WHOLE = (1e-4, 2e-4, 3e-4, 5e-4, 8e-4), (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3)
+CONV = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
+LORA_ALONE = (1e-4, 3e-4, 8e-4, 2e-3, 5e-3)  # on a random U-Net
 READ = ("context", "layers", "finer", "timestep", "sigma")
 SCOPE = (*READ, "lora", "rank", "init")
 METHODS: dict[str, Method] = {
@@ -154,7 +158,6 @@ METHODS: dict[str, Method] = {
     ),
 }
 DEFAULT = ("genloc", "scratch-lora", "scratch-all", "conv-head")
-SEEN = "drawn animals of the built-in zoo, their captions and close-ups of named parts; never a keypoint label"
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -168,7 +171,13 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--rates", nargs="+", default=[], metavar="METHOD=RATE,RATE", help="instead of the usual")
     add("--shots", type=int, default=5, help="training pictures of each species")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="rates are chosen with the first")
-    add("--steps", type=int, nargs="+", default=[1200], help="numbers of optimiser steps to try")
+    add(
+        "--steps",
+        type=int,
+        nargs="+",
+        default=[1200, 2400, 4800],
+        help="grid of numbers of optimiser steps",
+    )
     add("--every", type=int, default=600, help="steps between evaluations on val")
     add("--batch", type=int, default=8)
     add("--views", type=int, default=64, help="augmented crops of each instance, drawn once")
@@ -283,13 +292,13 @@ def main(argv: list[str] | None = None) -> None:
         {
             "trained on": f"{a.shots} pictures of each species, {len(train)} instances, {a.views} "
             f"augmented crops of {a.crop_size} pixels each; {source.checksum} of {source.annotations}",
-            "crops seen": f"{' or '.join(str(s * a.batch) for s in a.steps)} by every contender, {a.batch} a step",
+            "crops seen": f"{' or '.join(str(s * a.batch) for s in sorted(set(a.steps)))}, {a.batch} a step, "
+            "whichever is best for a contender",
             "schedule": f"{a.schedule}, {recipe.warmup} steps of warm-up, conditions at {a.lr_condition:g}",
             "seeds": f"{', '.join(map(str, a.seeds))}; AP: mean (least to most)",
             "chosen by AP on val": "rate and number of steps with the first seed, weights along the way",
             "precision": f"{a.precision} in training, fp32 in tests",
-            "prior": f"{a.prior}@{prior.digest()}",
-            "prior has seen": SEEN if a.prior == "tiny" else "not known",
+            **prior_facts(a.prior, prior.digest()),
             "LoRA": f"{a.lora}, rank {a.rank}, B at {a.lora_ratio:g} times the rate of A",
             "model": f"context: {a.context}; layers: {a.layers}; finer: {a.finer}; timestep: {a.timestep}; "
             f"sigma: {a.sigma:g} cells of 8 pixels; conditions start: {a.init}",

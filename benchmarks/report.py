@@ -15,6 +15,7 @@ from benchmarks.cells import Benchmark, Recipe
 from benchmarks.crops import Crops
 from benchmarks.ops.measure import slug
 from genloc import __version__
+from genloc.card import prior_has_seen
 from genloc.metrics.evaluate import evaluate, sigmas_name
 from genloc.metrics.mean_pose import mean_pose, place
 from genloc.metrics.table import Protocol
@@ -42,6 +43,12 @@ def protocol(test: Crops, recipe: Recipe, more: Mapping[str, str]) -> Protocol:
         nms="none, one result for each box",
         more=more,
     )
+
+
+def prior_facts(source: str, digest: str) -> dict[str, str]:
+    """Lines of a protocol: which prior, and what it has seen."""
+    seen = prior_has_seen(source) or "not known"
+    return {"prior": f"{source}@{digest}", "prior has seen": seen}
 
 
 def mean_pose_scores(train: Crops, test: Crops) -> dict[str, float]:
@@ -82,7 +89,10 @@ def table(results: Mapping[str, Sequence[dict[str, Any]]], mean: Mapping[str, fl
 
 
 def tuning(benchmark: Benchmark) -> list[str]:
-    """One line per contender: AP on val of the first seed at every rate and number of steps tried."""
+    """One line per contender: AP on val of the first seed at every rate and number of steps tried.
+
+    Where the best is at an end of the grid, that is said: its own best may lie beyond.
+    """
     return [
         f"{contender.name}: "
         + ", ".join(
@@ -90,6 +100,7 @@ def tuning(benchmark: Benchmark) -> list[str]:
             + (" (diverged)" if cell["diverged"] else "")
             for cell in benchmark.tried(contender)
         )
+        + "".join(f"; best at the {end} of the grid" for end in benchmark.ends(contender))
         for contender in benchmark.contenders
     ]
 

@@ -30,8 +30,8 @@ from benchmarks.cells import Benchmark, Contender, Recipe
 from benchmarks.crops import ZOO_AUGMENTATION, Crops, zoo_set
 from benchmarks.elsewhere import never_read
 from benchmarks.learner import Learner
-from benchmarks.prior_worth import SEEN, quick_zoo
-from benchmarks.report import protocol, tuning, write
+from benchmarks.prior_worth import quick_zoo
+from benchmarks.report import prior_facts, protocol, tuning, write
 from genloc.conditions.descriptions import load_descriptions, plain
 from genloc.conditions.learned import LearnedCondition
 from genloc.conditions.text import TextCondition
@@ -286,8 +286,7 @@ def main(argv: list[str] | None = None) -> None:
             "seeds": f"{', '.join(map(str, a.seeds))}; mean (least to most)",
             "chosen by AP of trained names on val": "rate with the first seed, weights along the way",
             "schedule": f"{a.steps} steps of {a.batch}, cosine, {recipe.warmup} of warm-up",
-            "prior": f"{a.prior}@{fingerprint}",
-            "prior has seen": SEEN if a.prior == "tiny" else "not known",
+            **prior_facts(a.prior, fingerprint),
             "model": f"LoRA {a.lora}, rank {a.rank}, B at {a.lora_ratio:g} times the rate of A; {a.layers}, "
             f"finer: {a.finer}, at t={a.timestep}; context null; trained in {a.precision}; "
             f"words: the text encoder's {a.pool}",

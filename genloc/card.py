@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
@@ -9,7 +10,8 @@ from typing import Any
 
 import yaml
 
-TEMPLATE = Path(__file__).resolve().parent / "assets" / "adapter_card.md"
+ASSETS = Path(__file__).resolve().parent / "assets"
+TEMPLATE = ASSETS / "adapter_card.md"
 
 PRIOR_LICENCES = {
     "tiny": ("apache-2.0", "Apache-2.0, as the rest of GenLoc"),
@@ -20,6 +22,28 @@ PRIOR_LICENCES = {
     ),
 }
 """Source of a prior -> (its licence as the hub calls it, in words)."""
+
+
+def prior_training(source: str) -> dict[str, Any]:
+    """The `training.json` beside a prior's weights: what it has seen, and how much of it.
+
+    Args:
+        source: "tiny" or a diffusers folder, as `Prior` takes it.
+
+    Returns:
+        the file's content; empty where none can be read, as for any prior that GenLoc did not make.
+    """
+    folder = ASSETS / "tiny_prior" if source == "tiny" else Path(source).expanduser()
+    try:
+        facts = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def prior_has_seen(source: str) -> str:
+    """What a prior was shown and told, in one sentence without its end; empty where that is not known."""
+    return str(prior_training(source).get("seen", ""))
 
 
 def model_card(facts: Mapping[str, Any], outcome: Mapping[str, Any] | None = None) -> str:
@@ -41,7 +65,7 @@ def model_card(facts: Mapping[str, Any], outcome: Mapping[str, Any] | None = Non
     }
     if is_hub_id(source):
         head["base_model"] = source
-    note = " The tiny prior knows only GenLoc's built-in zoo of drawn animals."
+    seen = prior_has_seen(source)
     return Template(TEMPLATE.read_text(encoding="utf-8")).substitute(
         head=yaml.safe_dump(head, sort_keys=False),
         skeleton=facts["skeleton"]["name"],
@@ -49,7 +73,7 @@ def model_card(facts: Mapping[str, Any], outcome: Mapping[str, Any] | None = Non
         names=", ".join(names),
         source=source,
         fingerprint=facts["prior"]["fingerprint"],
-        note=note if source == "tiny" else "",
+        note=f" This prior has seen {seen}." if seen else "",
         licence=words_of_licence,
         version=facts["genloc"],
         results=_results(outcome) if outcome else _table(facts["metrics"]),

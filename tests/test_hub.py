@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from genloc.adapter import AdapterError
-from genloc.card import model_card
+from genloc.card import model_card, prior_has_seen
 from genloc.hub import FILES, fetch_adapter, push_to_hub
 from genloc.predictor import KeypointPredictor
 from tests.make_adapter import write_adapter
@@ -111,6 +111,7 @@ def test_numbers_of_other_weights_stay_out_of_the_card(
     assert "73.1" not in card
     assert "| val/AP | 0.25 |" in card
     assert "license: apache-2.0" in card
+    assert f"means nothing on others. This prior has seen {prior_has_seen('tiny')}." in card
     with pytest.raises(
         ValueError, match=r"no numbers in .* were made with the weights after step 4"
     ):
@@ -152,7 +153,7 @@ def test_an_unknown_prior_is_said_to_be_unknown(made: Path) -> None:
     facts = yaml.safe_load((made / "genloc.yaml").read_text())
     facts["prior"]["source"] = "somebody/model"
     card = model_card(facts)
-    assert "license: other" in card
+    assert "license: other" in card and "has seen" not in card
     assert "not known to GenLoc" in card
 
 

@@ -6,8 +6,17 @@
 Stages, each resumed where it stopped: pictures with captions, the autoencoder, latents, the text
 encoder and U-Net; then the export, a sheet of samples and a classifier's judgement of them. Pictures
 come from seeds no zoo on disk can have (`SEED_PRIOR`). Close-ups are framed by the renderer's
-knowledge of where a part is, so the prior has been told, in words and framing, what parts are
-called; it has never seen a keypoint label.
+knowledge of where a part is, and parts are painted and named, so the prior has been told, in words
+and framing, what parts are called; it has never seen a keypoint label.
+
+The defaults are the shipped prior's. It did not start from random weights but from an earlier prior,
+which is in the history of this repository:
+
+    git archive d8cadc9 genloc/assets/tiny_prior | tar -x -C runs
+    python tools/train_tiny_prior.py --start-from runs/genloc/assets/tiny_prior --out runs/prior
+
+That one was made by the script as it was then, from random weights in 1,800 steps. What was asked for,
+and the time that training took over all calls, is written into the prior's `training.json`.
 """
 
 from __future__ import annotations
@@ -42,11 +51,16 @@ def main() -> None:
     )
     add("--stage", choices=["all", *STAGES], default="all")
     add("--pictures", type=int, default=50_000)
-    add("--halves", type=int, choices=[1, 2], default=2, help="views of a picture: 1: two, 2: four")
+    add("--halves", type=int, choices=[1, 2], default=1, help="views of a picture: 1: two, 2: four")
     add("--vae-steps", type=int, default=2_600)
-    add("--steps", type=int, default=9_000, help="of the U-Net; the last quarter is the decay")
+    add("--steps", type=int, default=4_900, help="of the U-Net; the last quarter is the decay")
     add("--batch", type=int, default=32)
     add("--rate", type=float, default=8e-4)
+    add(
+        "--start-from",
+        metavar="PRIOR",
+        help="begin with its weights: a folder of this script, or `tiny`",
+    )
     add("--save-every", type=int, default=250)
     add("--workers", type=int, default=os.cpu_count() or 1, help="processes that draw")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -54,15 +68,16 @@ def main() -> None:
     add("--compile", action=argparse.BooleanOptionalAction, default=True)
     a = parser.parse_args()
     species = tuple(i + 1 for i, (_, family) in enumerate(SPECIES) if family not in a.without)
-    note = f"families left out: {', '.join(a.without) or 'none'}"
+    recorded = ("pictures", "halves", "vae_steps", "steps", "batch", "rate", "without")
+    arguments = {name: getattr(a, name) for name in recorded}
     run = {
         "draw": lambda: draw(a.work, a.pictures, a.workers, species),
-        "vae": lambda: train_vae(a.work, a.vae_steps, a.device),
+        "vae": lambda: train_vae(a.work, a.vae_steps, a.device, a.start_from),
         "latents": lambda: encode(a.work, a.device, a.halves),
         "unet": lambda: train_unet(
-            a.work, a.steps, a.device, a.batch, a.rate, a.save_every, a.compile
+            a.work, a.device, arguments, a.save_every, a.compile, a.start_from
         ),
-        "export": lambda: export(a.work, a.out, note),
+        "export": lambda: export(a.work, a.out),
         "sheet": lambda: sheet(a.out, a.work / "samples.png", a.device),
         "judge": lambda: judge(a.work, a.out, a.device),
     }

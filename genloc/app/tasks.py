@@ -17,6 +17,7 @@ from torch import Tensor
 from genloc.adapter import AdapterError, load_adapter
 from genloc.app.example import Example
 from genloc.app.picture import PagePicture, Point
+from genloc.card import prior_has_seen
 from genloc.conditions.learned import LearnedCondition
 from genloc.conditions.text import TextCondition, ask
 from genloc.conditions.visual import VisualCondition, gaussian_pool
@@ -127,9 +128,8 @@ class Tasks:
             seed=recipe.get("seed") or 0,
         )
         condition.to(predictor.device)
-        note = ""
-        if adapter.model.prior.source == "tiny":
-            note = "Its prior is the tiny one, which has seen drawn zoo animals and no photograph."
+        seen = prior_has_seen(adapter.model.prior.source)
+        note = f"Its prior has seen {seen}." if seen else ""
         return cls(predictor, condition, f"adapter {folder}", note)
 
     @classmethod
@@ -152,8 +152,8 @@ class Tasks:
         note = (
             "Nothing has been trained: answers are what looks alike to the prior, and often wrong."
         )
-        if prior == "tiny":
-            note += " The tiny prior knows drawn zoo animals and no photograph."
+        if seen := prior_has_seen(prior):
+            note += f" This prior has seen {seen}."
         return cls(predictor, None, f"no adapter; the prior {prior!r} alone", note)
 
     def _lacking(self) -> dict[Task, str]:

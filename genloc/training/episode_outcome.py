@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from genloc import __version__
+from genloc.card import prior_has_seen
 from genloc.data.batch import KeypointDataset, collate
 from genloc.data.categories import CategorySets
 from genloc.data.episodes import protocol_pairs
@@ -102,6 +103,8 @@ def write_episode_outcome(
         f"weights: {weights}; prior: {module.model.prior.fingerprint()}",
         "mean place of the category: over all its labelled pictures, the queries among them",
     ]
+    if seen := prior_has_seen(module.model.prior.source):
+        protocol.append(f"prior has seen: {seen}")
     run.mkdir(parents=True, exist_ok=True)
     path = run / METRICS
     kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

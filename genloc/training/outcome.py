@@ -12,6 +12,7 @@ from rich.console import Console
 
 from genloc import __version__
 from genloc.adapter import save_adapter, switches_of
+from genloc.card import prior_has_seen
 from genloc.conditions.saved import can_be_saved
 from genloc.data.coco import CocoKeypoints
 from genloc.metrics.evaluate import evaluate, sigmas_name
@@ -214,10 +215,8 @@ def _more(
         more["maps"] = ", ".join(f"{name} {value}" for name, value in switches)
     if hasattr(module.model, "prior"):
         more["prior"] = module.model.prior.fingerprint()
-        if module.model.prior.source == "tiny":
-            more["prior has seen"] = (
-                "drawn animals of the built-in zoo and their captions, nothing else"
-            )
+        if seen := prior_has_seen(module.model.prior.source):
+            more["prior has seen"] = seen
     return more
 
 

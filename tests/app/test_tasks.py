@@ -15,6 +15,7 @@ from genloc.app.answer import NAMED, coco, drawn, maps, pointed_at, rows, thumbn
 from genloc.app.example import Example
 from genloc.app.picture import ON_PAGE, PagePicture, zoo_pictures
 from genloc.app.tasks import TRAIN, Tasks, listed
+from genloc.card import prior_has_seen
 from genloc.predictor import KeypointPredictor
 from genloc.skeleton import AP10K
 from tests.make_adapter import write_adapter, write_text_adapter, write_visual_adapter
@@ -52,6 +53,10 @@ def untrained() -> Tasks:
 @pytest.fixture(scope="module")
 def pictures() -> list[PagePicture]:
     return zoo_pictures()
+
+
+def test_what_the_prior_has_seen_is_said(untrained: Tasks) -> None:
+    assert f"This prior has seen {prior_has_seen('tiny')}." in untrained.note
 
 
 def example_of(one: PagePicture, count: int = 3) -> Example:

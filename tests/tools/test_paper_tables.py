@@ -236,6 +236,7 @@ def test_numbers_are_collected_by_row_column_and_seed(
 def test_what_the_shipped_prior_has_seen_is_said() -> None:
     said = recipe.what_it_has_seen("tiny")
     assert "pictures" in said and "families left out" in said
+    assert "framed by the renderer" in said
     assert "no training.json" in recipe.what_it_has_seen("elsewhere")
 
 

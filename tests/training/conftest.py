@@ -55,6 +55,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     write_coco(folder, images=22, name="train.json")
     write_coco(folder, images=5, name="val.json")
     write_folder(folder / "prior")
+    (folder / "prior" / "training.json").write_text('{"seen": "squares, each with its name"}')
     config = folder / "small.yaml"
     config.write_text(CONFIG.format(folder=folder))
     return World(folder, config)

@@ -68,6 +68,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     folder = tmp_path_factory.mktemp("world")
     write_categories(folder, images=8, name="train.json")
     write_folder(folder / "prior")
+    (folder / "prior" / "training.json").write_text('{"seen": "squares, each with its name"}')
     config = folder / "small.yaml"
     config.write_text(CONFIG.format(folder=folder))
     return World(folder, config)
@@ -121,6 +122,7 @@ def test_test_scores_by_the_protocol(
         assert words in " ".join(printed.split()), words
     numbers = json.loads((run / "metrics.json").read_text())["test"]
     assert numbers["per_category"].keys() == {"fish", "chair"}
+    assert "prior has seen: squares, each with its name" in numbers["protocol"]
     assert 0 <= numbers["PCK@0.05"] <= numbers["PCK@0.2"] <= 1
     assert (run / "overlays.png").is_file()
 

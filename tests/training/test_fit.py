@@ -93,6 +93,7 @@ def test_test_writes_numbers_table_results_and_pictures(
     assert 0 <= numbers["AP"] <= 1
     assert 0 < numbers["mean_pose"]["PCK@0.1"] <= 1
     assert numbers["mean_pose"]["of"] == "the training set"
+    assert "prior has seen: squares, each with its name" in numbers["protocol"]
     assert (run / "small" / "overlays.png").is_file()
 
     # the results file scores the same for anybody

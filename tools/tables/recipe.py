@@ -17,6 +17,8 @@ from typing import Any
 
 import yaml
 
+from genloc.card import prior_has_seen, prior_training
+
 ASIDE = (
     *("name", "runs", "overwrite", "ckpt_path", "seed_everything", "pictures", "checkpoints"),
     *("data.root", "data.num_workers", "data.batch_size", "data.seed", "model.seed"),
@@ -132,15 +134,9 @@ def fingerprint(source: str) -> str:
 
 def what_it_has_seen(source: str) -> str:
     """What a prior was trained on, from the `training.json` beside it."""
-    import genloc
-
-    folder = Path(genloc.__file__).parent / "assets" / "tiny_prior"
-    file = (folder if source == "tiny" else Path(source)) / "training.json"
-    if not file.is_file():
+    facts = prior_training(source)
+    if not facts:
         return f"not known: {source} has no training.json"
-    facts = json.loads(file.read_text(encoding="utf-8"))
     amount = ", ".join(f"{facts[k]:,} {k}" for k in ("pictures", "views", "steps") if k in facts)
-    return (
-        "drawn animals of the built-in zoo with captions and close-ups of named parts, never a keypoint "
-        f"label ({amount}; {facts.get('note', 'no note')})"
-    )
+    seen = prior_has_seen(source) or "what its training.json does not say"
+    return f"{seen} ({amount}; {facts.get('note', 'no note')})"

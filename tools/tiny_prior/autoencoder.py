@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,25 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import nn
 
+from genloc.models.weights import find_weights
 from tiny_prior.pictures import CHUNK, SIZE, VIEWS, chunks, of_half, progress, to_tensor
 
 
-def train_vae(work: Path, steps: int, device: str) -> None:
+def take(module: nn.Module, weights: dict[str, torch.Tensor], what: str, source: str) -> None:
+    """Load an earlier prior's weights.
+
+    Raises:
+        ValueError: they are of another shape.
+    """
+    try:
+        module.load_state_dict(weights)
+    except RuntimeError as error:
+        raise ValueError(
+            f"--start-from {source}: its {what} has not this script's shape; give a prior that it made"
+        ) from error
+
+
+def train_vae(work: Path, steps: int, device: str, start_from: str | None = None) -> None:
     """L1 on pixels and on their differences, a small KL; then the scaling factor, 1 / std of the latents."""
     levels = 4
     vae = AutoencoderKL(
@@ -25,14 +41,18 @@ def train_vae(work: Path, steps: int, device: str) -> None:
         sample_size=SIZE,
         down_block_types=("DownEncoderBlock2D",) * levels,
         up_block_types=("UpDecoderBlock2D",) * levels,
-    ).to(device, memory_format=torch.channels_last)
+    )
+    state, start, spent = work / "vae.pt", 0, 0.0
+    if start_from is not None and not state.exists():
+        take(vae, find_weights(start_from).vae().state_dict(), "autoencoder", start_from)
+    vae = vae.to(device, memory_format=torch.channels_last)
     optimiser = torch.optim.AdamW(vae.parameters(), lr=1.5e-3, betas=(0.9, 0.99), weight_decay=1e-4)
-    state, start = work / "vae.pt", 0
     if state.exists():
         saved = torch.load(state, map_location=device, weights_only=True)
         vae.load_state_dict(saved["vae"])
         optimiser.load_state_dict(saved["optimiser"])
-        start = saved["step"]
+        start, spent = saved["step"], saved["seconds"]
+    begun = time.monotonic() - spent
     files = chunks(work / "views")
     views: np.ndarray | None = None
     with progress() as bar:
@@ -79,6 +99,7 @@ def train_vae(work: Path, steps: int, device: str) -> None:
                     "vae": vae.state_dict(),
                     "optimiser": optimiser.state_dict(),
                     "step": step + 1,
+                    "seconds": time.monotonic() - begun,
                 }
                 torch.save(saved, work / "vae.part")
                 (work / "vae.part").replace(state)

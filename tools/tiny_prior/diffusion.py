@@ -21,9 +21,11 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
+from genloc.card import prior_training
 from genloc.data.zoo import SPECIES
-from tiny_prior.autoencoder import count_pictures, latent_files
-from tiny_prior.pictures import SIZE, of_half, progress
+from genloc.models.weights import find_weights
+from tiny_prior.autoencoder import count_pictures, latent_files, take
+from tiny_prior.pictures import SEEN, SIZE, of_half, progress
 
 LENGTH = 36  # tokens of a caption
 
@@ -96,6 +98,28 @@ def build(tokenizer: Any) -> nn.ModuleDict:
     return nn.ModuleDict({"unet": unet, "text": text})
 
 
+def start_with(model: nn.ModuleDict, tokenizer: Any, source: str) -> None:
+    """Give U-Net and text encoder an earlier prior's weights.
+
+    Tokens are matched by what they spell, since other pictures have other words; new ones keep their own start.
+
+    Raises:
+        FileNotFoundError, ValueError: the prior cannot be read, or is of another shape.
+    """
+    earlier = find_weights(source)
+    take(model["unet"], earlier.unet().state_dict(), "U-Net", source)
+    weights = earlier.text_encoder().state_dict()
+    name = next(key for key in weights if key.endswith("token_embedding.weight"))
+    table = model["text"].state_dict()[name].clone()
+    known, wanted = earlier.tokenizer(), tokenizer.get_vocab()
+    if known is None:
+        raise FileNotFoundError(f"--start-from {source}: it has no tokenizer")
+    for token, index in known.get_vocab().items():
+        if token in wanted and table.shape[1] == weights[name].shape[1]:
+            table[wanted[token]] = weights[name][index]
+    take(model["text"], weights | {name: table}, "text encoder", source)
+
+
 def load_latents(work: Path, tokenizer: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Latents [n, 4, SIZE / 8, SIZE / 8] float16, their captions' tokens [n, LENGTH], how often to draw each [n]."""
     files = latent_files(work)
@@ -130,26 +154,42 @@ def noise_schedule() -> DDPMScheduler:
 
 
 def train_unet(
-    work: Path, steps: int, device: str, batch: int, rate: float, save_every: int, compile_: bool
+    work: Path,
+    device: str,
+    arguments: dict[str, Any],
+    save_every: int,
+    compile_: bool,
+    start_from: str | None = None,
 ) -> None:
     """Noise prediction with min-SNR weights (https://arxiv.org/abs/2303.09556), warm-up and a final decay.
 
     The weights stop falling at a quarter: the package reads the U-Net at t = 1, where they would be 0.01.
+
+    Args:
+        arguments: `steps`, `batch` and `rate`, and whatever else the export is to say of the training.
+        start_from: an earlier prior, to begin with its weights; a training that goes on has its own.
     """
+    steps, batch, rate = (arguments[name] for name in ("steps", "batch", "rate"))
     tokenizer = make_tokenizer(work)
     schedule = noise_schedule()
     abar = schedule.alphas_cumprod.to(device)
     snr = abar / (1 - abar)
     weight = (snr.clamp(max=5.0) / snr).clamp(min=0.25)
-    model = build(tokenizer).to(device)
+    model = build(tokenizer)
+    state, start, spent = work / "unet.pt", 0, 0.0
+    started_from: dict[str, Any] = {}
+    if start_from is not None and not state.exists():
+        start_with(model, tokenizer, start_from)
+        started_from = prior_training(start_from)
+    model = model.to(device)
     ema = copy.deepcopy(model).requires_grad_(False)
     optimiser = torch.optim.AdamW(model.parameters(), lr=rate, betas=(0.9, 0.99), weight_decay=0.01)
-    state, start = work / "unet.pt", 0
     if state.exists():
         saved = torch.load(state, map_location=device, weights_only=True)
         for name, part in (("model", model), ("ema", ema), ("optimiser", optimiser)):
             part.load_state_dict(saved[name])
-        start = saved["step"]
+        start, spent, started_from = saved["step"], saved["seconds"], saved["started_from"]
+    begun = time.monotonic() - spent
     latents, ids, shares = load_latents(work, tokenizer)
     empty = tokenizer([""], padding="max_length", max_length=LENGTH, return_tensors="pt").input_ids
     run = torch.compile(model["unet"]) if compile_ else model["unet"]
@@ -199,6 +239,9 @@ def train_unet(
                     "ema": ema.state_dict(),
                     "optimiser": optimiser.state_dict(),
                     "step": step + 1,
+                    "seconds": time.monotonic() - begun,
+                    "arguments": arguments,
+                    "started_from": started_from,
                 }
                 torch.save(saved, work / "unet.part")
                 (work / "unet.part").replace(state)
@@ -208,8 +251,8 @@ def train_unet(
                 )
 
 
-def export(work: Path, out: Path, note: str) -> None:
-    """Write the averaged weights as a diffusers folder in fp16."""
+def export(work: Path, out: Path) -> None:
+    """Write the averaged weights as a diffusers folder in fp16, with `training.json`: how they were made."""
     tokenizer = make_tokenizer(work)
     model = build(tokenizer)
     saved = torch.load(work / "unet.pt", map_location="cpu", weights_only=True)
@@ -231,8 +274,29 @@ def export(work: Path, out: Path, note: str) -> None:
     facts = json.loads(config.read_text())
     facts.pop("_name_or_path", None)  # of this machine
     config.write_text(json.dumps(facts, indent=2) + "\n")
-    facts = {**count_pictures(work), "steps": saved["step"], "note": note}
+    facts = training_facts(work, saved)
     (out / "training.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def training_facts(work: Path, saved: dict[str, Any]) -> dict[str, Any]:
+    """What the prior has seen and how it was trained; seconds are those of all calls together."""
+    vae = torch.load(work / "vae.pt", map_location="cpu", weights_only=True)
+    arguments, earlier = saved["arguments"], saved["started_from"]
+    left_out = ", ".join(arguments["without"])
+    note = f"families left out: {left_out or 'none'}"
+    if earlier:
+        amount = f"{earlier['steps']:,} steps on {earlier['pictures']:,} pictures"
+        note += f"; it started from a prior of {amount} ({earlier['note']})"
+    seconds = {"autoencoder": round(vae["seconds"]), "U-Net": round(saved["seconds"])}
+    return {
+        "seen": f"{SEEN}; no {left_out}" if left_out else SEEN,
+        **count_pictures(work),
+        "steps": saved["step"],
+        "note": note,
+        "arguments": arguments,
+        "seconds": seconds,
+        "started_from": earlier or None,
+    }
 
 
 def _name_as_published(path: Path) -> None:

@@ -13,22 +13,47 @@ from torch import nn
 
 from genloc.data.zoo import FAMILIES, SPECIES
 from tiny_prior.autoencoder import latent_files
-from tiny_prior.pictures import SIZE, of_half, progress
+from tiny_prior.pictures import CHUNK, SIZE, of_half, progress
 
 NAMES = list(FAMILIES)
 FAMILY_OF = [NAMES.index(family) for _, family in SPECIES]  # by category id - 1
 
 
-def _rendered(work: Path) -> tuple[torch.Tensor, torch.Tensor]:
-    """Latents of whole views and their families; views alternate between whole and close-up."""
-    latents, labels = [], []
+def rendered(work: Path) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Latents [n, 4, SIZE / 8, SIZE / 8] of whole views, their families [n] and their pictures' numbers [n].
+
+    Views alternate between whole and close-up; either half of the views has one whole view of each picture.
+    """
+    latents, labels, pictures = [], [], []
     for path in latent_files(work):
         half, stem = path.stem.split("-")
         facts = json.loads((work / "views" / f"{stem}.json").read_text())
         species = facts["species"][of_half(len(facts["species"]), int(half))][::2]
         latents.append(torch.from_numpy(np.load(path)[::2].copy()))
         labels.append(torch.tensor([FAMILY_OF[s - 1] for s in species]))
-    return torch.cat(latents), torch.cat(labels)
+        pictures.append(int(stem) * CHUNK + torch.arange(len(species)))
+    return torch.cat(latents), torch.cat(labels), torch.cat(pictures)
+
+
+def held_out(pictures: torch.Tensor) -> torch.Tensor:
+    """Which views to keep from the classifier: all those of the last twentieth of the pictures, 200 at least.
+
+    Args:
+        pictures: the number of each view's picture, [n].
+
+    Returns:
+        [n] bool.
+
+    Raises:
+        ValueError: too few pictures to keep any.
+    """
+    numbers = pictures.unique()
+    held = max(200, len(numbers) // 20)
+    if len(numbers) <= held:
+        raise ValueError(
+            f"{len(numbers)} pictures have latents, and {held} are kept from the classifier: draw more (--pictures)"
+        )
+    return pictures >= numbers[-held]
 
 
 def _classifier() -> nn.Module:
@@ -82,18 +107,18 @@ def judge(work: Path, out: Path, device: str, steps: int = 1500, each: int = 8) 
 
     Writes `judge.json` into `out`; chance is that of naming every family equally often.
     """
-    latents, labels = _rendered(work)
+    latents, labels, pictures = rendered(work)
+    held = held_out(pictures)  # by picture: another view of one that was trained on is not new
+    learned = (~held).nonzero().squeeze(1)
     torch.manual_seed(0)
-    held = max(200, len(labels) // 20)  # the last pictures, never trained on
     model = _classifier().to(device)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=steps)
     with progress() as bar:
         task = bar.add_task("classifier", total=steps)
         for step in range(steps):
-            pick = torch.randint(
-                len(labels) - held, (64,), generator=torch.Generator().manual_seed(step)
-            )
+            g = torch.Generator().manual_seed(step)
+            pick = learned[torch.randint(len(learned), (64,), generator=g)]
             loss = F.cross_entropy(
                 model(latents[pick].float().to(device)),
                 labels[pick].to(device),
@@ -112,7 +137,7 @@ def judge(work: Path, out: Path, device: str, steps: int = 1500, each: int = 8) 
 
     sampled, asked = _samples(out, each, device)
     result = {
-        "rendered": round(right(latents[-held:], labels[-held:]), 4),
+        "rendered": round(right(latents[held], labels[held]), 4),
         "sampled": round(right(sampled, asked), 4),
         "chance": round(1 / len(NAMES), 4),
         "samples": len(asked),

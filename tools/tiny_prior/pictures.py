@@ -16,6 +16,11 @@ from genloc.data.zoo import SEED_PRIOR, STYLES, draw_picture, picture_rng
 from genloc.data.zoo.captions import closeup, whole_caption, whole_square
 
 SIZE, VIEWS, CHUNK = 128, 4, 500  # pixels; views of a picture; pictures in a file
+SEEN = (
+    "drawn animals of the built-in zoo with captions; close-ups framed by the renderer, which knows where "
+    "each part is, and painted parts, both named in the captions; never a keypoint label or a photograph"
+)
+"""What a prior trained on these views has been told."""
 
 
 def progress() -> Progress:
@@ -29,12 +34,14 @@ def progress() -> Progress:
 
 
 def crop(image: np.ndarray, square: tuple[float, float, float], turn: float) -> np.ndarray:
-    """A square of a picture, turned by degrees, as [SIZE,SIZE,3] uint8; black outside."""
+    """A square of a picture, turned by degrees, as [SIZE,SIZE,3] uint8; mirrored at its edges."""
     x, y, side = square
     matrix = cv2.getRotationMatrix2D((x, y), turn, SIZE / side)
     matrix[:, 2] += (SIZE - 1) / 2 - np.array([x, y])
     smooth = cv2.GaussianBlur(image, (0, 0), 0.4 * side / SIZE) if side > 1.3 * SIZE else image
-    return cv2.warpAffine(smooth, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR)
+    # Where views were black beyond the picture, the prior learned to draw black borders.
+    border = cv2.BORDER_REFLECT_101
+    return cv2.warpAffine(smooth, matrix, (SIZE, SIZE), flags=cv2.INTER_LINEAR, borderMode=border)
 
 
 def draw_chunk(job: tuple[str, int, tuple[int, ...]]) -> None:

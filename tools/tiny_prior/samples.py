@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from diffusers import DDIMScheduler, StableDiffusionPipeline
 
+from genloc.visualize import sheet as paper
+from genloc.visualize import write_png
 from tiny_prior.pictures import SIZE
+
+EACH, TILE = 2, 160  # samples of a caption; pixels of one on the sheet, so wide that captions fit
 
 SHEET = (
     "a spotted fox facing left, head down, on sand",
@@ -28,14 +31,14 @@ SHEET = (
 
 
 def sheet(out: Path, path: Path, device: str, steps: int = 40, guidance: float = 3.0) -> None:
-    """Two samples for each of twelve captions, with the captions."""
+    """Two samples for each of twelve captions, with the captions; a PNG."""
     pipe = StableDiffusionPipeline.from_pretrained(
         out, safety_checker=None, requires_safety_checker=False, torch_dtype=torch.float32
     ).to(device)
     pipe.scheduler = DDIMScheduler.from_config(pipe.scheduler.config)
     pipe.set_progress_bar_config(desc="samples")
     generator = torch.Generator().manual_seed(0)
-    texts = [t for t in SHEET for _ in range(2)]
+    texts = [t for t in SHEET for _ in range(EACH)]
     images = pipe(
         texts,
         height=SIZE,
@@ -45,20 +48,12 @@ def sheet(out: Path, path: Path, device: str, steps: int = 40, guidance: float =
         generator=generator,
         output_type="np",
     ).images
-    tiles = []
-    for text, image in zip(texts, images, strict=True):
-        tile = np.full((SIZE + 14, SIZE, 3), 255, np.uint8)
-        tile[:SIZE] = (image * 255).round()
-        cv2.putText(
-            tile,
-            text[:32],
-            (1, SIZE + 10),
-            cv2.FONT_HERSHEY_SIMPLEX,
-            0.25,
-            (0, 0, 0),
-            1,
-            cv2.LINE_AA,
-        )
-        tiles.append(tile)
-    rows = [np.hstack(tiles[i : i + 8]) for i in range(0, len(tiles), 8)]
-    cv2.imwrite(str(path), np.vstack(rows)[..., ::-1])
+    write_png(path, lay_out((images * 255).round().astype(np.uint8)))
+
+
+def lay_out(images: np.ndarray) -> np.ndarray:
+    """Samples [12 * EACH, H, W, 3] uint8 in the captions' order, each caption below its own; RGB uint8."""
+    across = 3  # captions in a row
+    rows = np.split(images, len(SHEET) // across)
+    captions = [SHEET[i : i + across] for i in range(0, len(SHEET), across)]
+    return paper([list(row) for row in rows], captions=captions, tile=TILE, group=EACH)
