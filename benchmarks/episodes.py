@@ -25,6 +25,7 @@ from genloc.models.features import feature_widths, features
 from genloc.training.optimiser import adam, parameter_groups, schedule
 from genloc.training.protocol import Asker, ByCondition, answer, score
 
+CLIP = 1.0  # largest norm of a step's gradient
 SLOTS = 17  # the most keypoints of a category of the zoo
 
 
@@ -147,7 +148,7 @@ def train(
             loss = loss_of(value, batch["visible"] & visible.any(1))
         optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(learning, 1.0)
+        torch.nn.utils.clip_grad_norm_(learning, CLIP)
         optimiser.step()
         if rates is not None:
             rates.step()

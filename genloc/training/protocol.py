@@ -22,7 +22,7 @@ from genloc.codecs.heatmap import decode, to_pixels
 from genloc.conditions.visual import VisualCondition, gaussian_pool, shots_mean
 from genloc.data.categories import CategorySets
 from genloc.inference import Decoding, picture_parts
-from genloc.metrics.episodes import THRESHOLDS, clean_box, pair_pck
+from genloc.metrics.episodes import THRESHOLDS, pair_pck
 from genloc.metrics.mean_pose import mean_pose
 from genloc.models.features import features, key_maps, support_keys
 from genloc.models.genloc import GenLoc
@@ -166,8 +166,7 @@ def score(source: CategorySets, pairs: Pairs, found: np.ndarray) -> np.ndarray:
         source: the labels. found: [P, K, 2] in image pixels.
     """
     labels = np.stack([instance.keypoints for instance in source.instances])
-    boxes = [clean_box(instance.box, instance.image_size) for instance in source.instances]
-    side = np.array([max(box[2:]) for box in boxes])
+    side = np.array([max(instance.box[2:]) for instance in source.instances])
     query = np.array([q for _, q in pairs])
     shown = np.array([s for s, _ in pairs])
     counted = (labels[query, :, 2] > 0) & (labels[shown, :, 2] > 0).all(axis=1)
