@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
-from benchmarks import naming, words
+from benchmarks import words
 from benchmarks.asked import cut, nearest_by_words, only_seen, shuffled_words
 from benchmarks.crops import Crops, zoo_set
 from genloc.data.transforms import Augmentation
@@ -90,14 +89,3 @@ def test_words_run_and_say_how(prior: str, tmp_path: Path) -> None:
     for line in ("PCK of held-out names over (b)", "never trained: right_elbow", "withers by name"):
         assert line in text, line
     assert any("trained names over learned" in line for line in content["verdict"])
-
-
-def test_naming_runs_and_says_how(prior: str, tmp_path: Path) -> None:
-    naming.main(["--quick", "--prior", prior, "--runs", str(tmp_path)])
-    (written,) = (tmp_path / "quick").glob("naming_*.json")
-    results = json.loads(written.read_text())["results"]
-    assert results.keys() == {"families it knows", "families it does not"}
-    for cells in results.values():
-        assert all(np.isfinite(value) for value in cells[0]["test"].values())
-        assert {f"{way} at the partner" for way in naming.WAYS} <= cells[0]["test"].keys()
-    assert "named by place" in written.with_suffix(".md").read_text()
