@@ -201,7 +201,7 @@ def found_on(a: argparse.Namespace, split: str) -> Split:
     def watched_score(cell: Cell) -> float:
         return cell[watched]["PCK@0.2"]
 
-    rows = {
+    rows: dict[str, list[Cell]] = {
         name: [{f"test {s}": placed(of, "test", s) for s in a.shots} | {watched: placed(of, watched, 1)}]
         for name, of in (("place of the supports", place_of_supports),
                          ("mean place of the whole category", place_of_category))

@@ -138,14 +138,14 @@ def test_test_scores_by_the_protocol(
     pairs = protocol_pairs(source, Episodes(2, 3, 4))
     crops = KeypointDataset(source, crop_size=64)
     frozen = GenLoc(Prior(str(world.folder / "prior"), dtype="fp32"), context="null").load()
-    every = [collate([crops[i] for i in range(len(crops))])]
+    every: list = [collate([crops[i] for i in range(len(crops))])]
     asker = ByCorrelation(frozen, adapter.condition.sigma, TEMPERATURE)
     by_pair = score(source, pairs, answer(asker, lambda: every, pairs, crop_size=64))
     assert numbers["beside"]["untrained correlation"] == pytest.approx(episode_scores(by_pair))
     # and a card of the adapter shows the numbers that were made with its weights
     facts = read_facts(run / "adapter")
-    shown = _outcome(run / "adapter", facts, None)
-    assert shown == kept and "On `test, 2 shots`, 16 instances" in model_card(facts, shown)
+    assert _outcome(run / "adapter", facts, None) == kept
+    assert "On `test, 2 shots`, 16 instances" in model_card(facts, kept)
 
     # the same from the adapter, pair by pair, without what the protocol keeps of a picture
     found = []
