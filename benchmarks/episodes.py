@@ -22,22 +22,30 @@ from genloc.losses import HEL
 from genloc.metrics.episodes import episode_scores
 from genloc.models import GenLoc, LoRA, Prior
 from genloc.models.features import feature_widths, features
+from genloc.models.identify import log_density
 from genloc.training.optimiser import adam, parameter_groups, schedule
-from genloc.training.protocol import Asker, ByCondition, answer, score
+from genloc.training.protocol import (
+    Asker,
+    ByCondition,
+    answer,
+    place_of_supports,
+    questions,
+    score,
+)
 
+CLIP = 1.0  # largest norm of a step's gradient
 SLOTS = 17  # the most keypoints of a category of the zoo
 
 
-def sets(a: argparse.Namespace) -> dict[str, CategorySets]:
+def sets(a: argparse.Namespace, split: str) -> dict[str, CategorySets]:
     """train, val (further pictures of the training categories; none for a body plan) and test."""
-    if a.split.isdigit():
+    if split.isdigit():
         files = {
-            part: f"annotations/mp100_split{a.split}_{part}.json"
-            for part in ("train", "val", "test")
+            part: f"annotations/mp100_split{split}_{part}.json" for part in ("train", "val", "test")
         }
     else:
         files = {
-            part: f"cross_category_annotations/fewshot_{part}_{a.split}.json"
+            part: f"cross_category_annotations/fewshot_{part}_{split}.json"
             for part in ("train", "test")
         }
     found = {}
@@ -78,6 +86,48 @@ def scores(a: argparse.Namespace, asker: Asker, crops: Crops, shots: int) -> dic
     pairs = pairs_of(a, source, shots)
     found = answer(asker, partial(all_of, crops, a.device), pairs, crop_size=a.crop_size)
     return episode_scores(score(source, pairs, found))
+
+
+@torch.no_grad()
+def names(
+    a: argparse.Namespace, asker: ByCondition, crops: Crops, shots: int
+) -> dict[str, float | int]:
+    """Which keypoint of its supports is at each labelled place of a query: the share named right.
+
+    Candidates are the n keypoints that every support labels, and places those of them that the query
+    labels. Named by `GenLoc.identify` with the conditions that the supports give; by the nearest of the
+    supports' mean places, carried into the query's box; and by chance, 1 / n.
+    """
+    source, model = crops.source, asker.model
+    assert isinstance(source, CategorySets)
+    pairs = pairs_of(a, source, shots)
+    visible = crops.labels["visible"][:, 0]
+    labels = torch.tensor(np.stack([instance.keypoints for instance in source.instances]))
+    placed = torch.from_numpy(place_of_supports(source, pairs))
+    cell = a.crop_size / model.map_size(torch.empty(0, 3, a.crop_size, a.crop_size))[1]
+    own = torch.arange(visible.shape[1])
+    right = {"identify": 0, "nearest place": 0}
+    count, chance = 0, 0.0
+    crops_of = partial(all_of, crops, a.device)
+    for rows, one, kept in questions(asker, crops_of, pairs, crop_size=a.crop_size):
+        condition = asker.condition.from_pooled(kept)  # [n, K, C]
+        # The candidates differ from pair to pair: what `identify` normalises, for all pairs at once.
+        found = log_density(
+            model, None, to_cells(one["points"], cell), condition.flatten(0, 1)[None],
+            latent=one["latent"],
+        )[0].cpu()  # fmt: skip
+        found = found.unflatten(1, kept.shape[:2]).transpose(0, 1)  # [n, K places, K candidates]
+        query = pairs[rows[0]][1]
+        apart = torch.cdist(labels[query, :, :2].double()[None], placed[rows])
+        candidates = visible[torch.tensor([pairs[p][0] for p in rows])].all(1)
+        asked = candidates & visible[query]
+        for how, value in (("identify", found), ("nearest place", -apart)):
+            best = value.masked_fill(~candidates[:, None], -torch.inf).argmax(-1)
+            right[how] += int(((best == own) & asked).sum())
+        count += int(asked.sum())
+        chance += float((asked.sum(1) / candidates.sum(1).clamp(min=1)).sum())
+    shares = {how: n / max(count, 1) for how, n in right.items()}
+    return {**shares, "chance": chance / max(count, 1), "places": count}
 
 
 def pairs_of(a: argparse.Namespace, source: CategorySets, shots: int) -> list:
@@ -147,7 +197,7 @@ def train(
             loss = loss_of(value, batch["visible"] & visible.any(1))
         optimiser.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(learning, 1.0)
+        torch.nn.utils.clip_grad_norm_(learning, CLIP)
         optimiser.step()
         if rates is not None:
             rates.step()

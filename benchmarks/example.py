@@ -1,20 +1,22 @@
 """Asking by an example on categories never trained on: the zoo's body plans, CapeFormer's protocol.
 
     genloc zoo data/categories --bodies all
-    python -m benchmarks.example --categories data/categories
+    python -m benchmarks.example --categories data/categories --split 1 2 3 4 5
 
-Trains `VisualCondition` with LoRA on the 20 training categories of a split and asks for the keypoints
+Trains `VisualCondition` with LoRA on the 20 training categories of each split and asks for the keypoints
 of the 5 unseen ones by 1 and by 5 labelled pictures, beside the place that the supports alone suggest
-and the untrained correlation of features. Finished cells are kept under `--runs` and skipped by the
-next call; the table is written to `--out`.
+and the untrained correlation of features; and which of the supports' keypoints is at a place, beside the
+nearest of the supports' places. Of several splits the mean comes first, as published numbers are means
+over five. Finished cells are kept under `--runs` and skipped by the next call; the tables are written to
+`--out`.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -22,7 +24,7 @@ import torch
 
 from benchmarks.cells import kept
 from benchmarks.crops import Crops, short_hash
-from benchmarks.episodes import model_of, pairs_of, scores, sets, train
+from benchmarks.episodes import model_of, names, pairs_of, scores, sets, train
 from benchmarks.report import write
 from genloc.card import prior_has_seen
 from genloc.data.categories import CategorySets
@@ -40,6 +42,20 @@ from genloc.training.protocol import (
 from genloc.training.resume import trainable_state
 
 SHOWN = ("PCK@0.1", "PCK@0.2", "mPCK")
+NAMED = {"GenLoc.identify": "identify", "nearest of the supports' mean places": "nearest place",
+         "chance, 1 of those that the supports label": "chance"}  # fmt: skip
+OURS = "VisualCondition"
+Cell = dict[str, Any]
+
+
+@dataclass
+class Split:
+    """What was found on one split: rows are cells by seed, the training runs' last."""
+
+    sets: dict[str, CategorySets]
+    watched: str
+    temperature: str
+    rows: dict[str, list[Cell]]
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -55,8 +71,9 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     )
     add(
         "--split",
-        default="1",
-        help="1 to 5, or a body plan that is left out of training (bird, ...)",
+        nargs="+",
+        default=["1"],
+        help="1 to 5, or body plans that are left out of training (bird, ...)",
     )
     add("--prior", default="tiny", help="`tiny` or a diffusers folder")
     add(
@@ -86,7 +103,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add(
         "--temperatures",
         nargs="+",
-        default=["none", "0.05", "0.02"],
+        default=["none", "0.1", "0.05", "0.02"],
         help="of the untrained baseline",
     )
     add("--per-category", type=int, default=200, help="episodes of each category")
@@ -97,6 +114,8 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--out", type=Path, default=Path("benchmarks/results"))
     add("--quick", action="store_true", help="two steps on ten pictures of each, to see it run")
     a = parser.parse_args(argv)
+    if len({split.isdigit() for split in a.split}) > 1 or len(set(a.split)) < len(a.split):
+        parser.error(f"--split {' '.join(a.split)}: give numbers or body plans, each once")
     if a.quick:
         a.categories, a.out = a.runs / "quick" / "categories", a.runs / "quick"
         if not (a.categories / "annotations" / "mp100_split1_train.json").is_file():
@@ -110,7 +129,12 @@ def main(argv: list[str] | None = None) -> None:
     a = parse(argv)
     if a.threads:
         torch.set_num_threads(a.threads)
-    source = sets(a)
+    report(a, {split: found_on(a, split) for split in a.split})
+
+
+def found_on(a: argparse.Namespace, split: str) -> Split:
+    """All cells of a split; those with a file are read."""
+    source = sets(a, split)
     crops = {
         part: Crops(
             one, a.runs / "crops", size=a.crop_size,
@@ -122,44 +146,33 @@ def main(argv: list[str] | None = None) -> None:
     prior = Prior(a.prior, dtype="fp32").load().to(a.device)
     for one in crops.values():
         one.encode(prior)
-    fingerprint = prior.digest()
-    del prior
     watched = "val" if "val" in crops else "train"
+    shared = (
+        "crop_size", "layers", "finer", "timestep", "sigma_pool", "per_category", "queries", "shots",
+    )  # fmt: skip
     common = {
         "crops": [one.key for one in crops.values()],
-        "prior": fingerprint,
-        **{
-            k: getattr(a, k)
-            for k in (
-                "split",
-                "crop_size",
-                "layers",
-                "finer",
-                "timestep",
-                "sigma_pool",
-                "per_category",
-                "queries",
-                "shots",
-            )
-        },
+        "boxes": "cut to the picture and a pixel smaller",
+        "prior": prior.digest(),
+        "split": split,
+        **{name: getattr(a, name) for name in shared},
     }
+    del prior
     cells = a.runs / "cells"
 
-    def trained(rate: float, seed: int) -> dict[str, Any]:
-        def make() -> dict[str, Any]:
+    def trained(rate: float, seed: int) -> Cell:
+        def make() -> Cell:
             asker, facts = train(a, crops["train"], rate, seed)
-            part = a.runs / "weights" / f"{a.split}-lr{rate:g}-seed{seed}.pt"
+            part = a.runs / "weights" / f"{split}-lr{rate:g}-seed{seed}.pt"
             part.parent.mkdir(parents=True, exist_ok=True)
             torch.save(
                 {"model": trainable_state(asker.model), "condition": asker.condition.state_dict()},
                 part,
             )
             found = {f"test {s}": scores(a, asker, crops["test"], s) for s in a.shots}
-            return (
-                facts
-                | found
-                | {watched: scores(a, asker, crops[watched], 1), "rate": rate, "seed": seed}
-            )
+            named = {f"names {s}": names(a, asker, crops["test"], s) for s in a.shots}
+            own = {watched: scores(a, asker, crops[watched], 1), "rate": rate, "seed": seed}
+            return facts | found | named | own
 
         named = (
             "lora", "rank", "lora_ratio", "steps", "batch", "train_shots", "lr_condition", "views",
@@ -168,8 +181,8 @@ def main(argv: list[str] | None = None) -> None:
         facts = common | {k: getattr(a, k) for k in named} | {"rate": rate, "seed": seed}
         return kept(cells / f"trained-lr{rate:g}-seed{seed}-{short_hash(facts)}.json", make)
 
-    def untrained(temperature: str) -> dict[str, Any]:
-        def make() -> dict[str, Any]:
+    def untrained(temperature: str) -> Cell:
+        def make() -> Cell:
             value = None if temperature == "none" else float(temperature)
             asker = ByCorrelation(model_of(a, lora=False).to(a.device), a.sigma_pool, value)
             found = {f"test {s}": scores(a, asker, crops["test"], s) for s in a.shots}
@@ -186,74 +199,102 @@ def main(argv: list[str] | None = None) -> None:
         pairs = pairs_of(a, one, shots)
         return episode_scores(score(one, pairs, of(one, pairs)))
 
-    places = {
-        name: {f"test {s}": placed(of, "test", s) for s in a.shots} | {watched: placed(of, watched, 1)}
+    def watched_score(cell: Cell) -> float:
+        return cell[watched]["PCK@0.2"]
+
+    rows: dict[str, list[Cell]] = {
+        name: [{f"test {s}": placed(of, "test", s) for s in a.shots} | {watched: placed(of, watched, 1)}]
         for name, of in (("place of the supports", place_of_supports),
                          ("mean place of the whole category", place_of_category))
     }  # fmt: skip
-    print(
-        json.dumps(
-            {n: {k: round(100 * v["PCK@0.2"], 1) for k, v in p.items()} for n, p in places.items()}
-        )
-    )
-    baseline = max(
-        (untrained(t) for t in a.temperatures), key=lambda cell: cell[watched]["PCK@0.2"]
-    )
+    for name, (cell,) in rows.items():
+        shown = (f"{part} {100 * found['PCK@0.2']:.1f}" for part, found in cell.items())
+        print(f"split {split}, {name}, PCK@0.2: {', '.join(shown)}", flush=True)
+    rows["untrained correlation"] = [max(map(untrained, a.temperatures), key=watched_score)]
     first, *others = a.seeds
-    best = max(
-        (trained(rate, first) for rate in a.rates), key=lambda cell: cell[watched]["PCK@0.2"]
-    )
-    runs = [best, *(trained(best["rate"], seed) for seed in others)]
-    report(a, source, fingerprint, places, baseline, runs, watched)
+    best = max((trained(rate, first) for rate in a.rates), key=watched_score)
+    rows[OURS] = [best, *(trained(best["rate"], seed) for seed in others)]
+    temperature = rows["untrained correlation"][0]["temperature"]
+    return Split(source, watched, temperature, rows)
 
 
-def report(
-    a: argparse.Namespace, source: dict[str, CategorySets], fingerprint: str, places: dict, baseline: dict,
-    runs: list[dict], watched: str,
-) -> None:  # fmt: skip
-    """Table and numbers, with how they were made."""
-    columns = [(f"test {s}", name) for s in a.shots for name in SHOWN] + [(watched, "PCK@0.2")]
-    head = [
-        "",
-        *(
-            f"{part.removeprefix('test ')}-shot {name}" if part != watched else f"{watched} {name}"
-            for part, name in columns
-        ),
-    ]
-    lines = ["| " + " | ".join(head) + " |", "|" + " --- |" + " ---: |" * len(columns)]
-    rows = {
-        **{name: [cell] for name, cell in places.items()},
-        "untrained correlation": [baseline],
-        "VisualCondition": runs,
+def mean_cell(cells: Sequence[Cell]) -> Cell:
+    """The mean over seeds of every score."""
+    return {
+        part: {name: statistics.mean(cell[part][name] for cell in cells) for name in found}
+        for part, found in cells[0].items()
+        if isinstance(found, dict)
     }
-    for name, cells in rows.items():
-        texts = []
-        for part, column in columns:
-            values = [100 * cell[part][column] for cell in cells]
-            more = f" ({min(values):.1f} to {max(values):.1f})" if len(values) > 1 else ""
-            texts.append(f"{statistics.mean(values):.1f}{more}")
-        lines.append("| " + " | ".join([name, *texts]) + " |")
-    test, train_set = source["test"], source["train"]
-    said = [
-        f"trained on {len(train_set.by_category)} categories, {len(train_set)} instances; asked for "
-        f"{', '.join(test.species(c) for c in test.by_category)}, never trained on",
+
+
+def line(name: str, cells: Sequence[Cell], columns: Sequence[tuple[str, str]]) -> str:
+    """A row: mean (least to most) over the cells."""
+    texts = []
+    for part, column in columns:
+        values = [100 * cell[part][column] for cell in cells]
+        more = f" ({min(values):.1f} to {max(values):.1f})" if len(set(values)) > 1 else ""
+        texts.append(f"{statistics.mean(values):.1f}{more}")
+    return "| " + " | ".join([name, *texts]) + " |"
+
+
+def tables(a: argparse.Namespace, rows: Mapping[str, Sequence[Cell]], watched: str) -> list[str]:
+    """Where a keypoint is, and which keypoint is at a place."""
+    columns = [(f"test {s}", name) for s in a.shots for name in SHOWN] + [(watched, "PCK@0.2")]
+    head = [f"{s}-shot {name}" for s in a.shots for name in SHOWN] + [f"{watched} PCK@0.2"]
+    lines = ["| | " + " | ".join(head) + " |", "|" + " --- |" + " ---: |" * len(head)]
+    lines += [line(name, cells, columns) for name, cells in rows.items()]
+    lines += [
+        "",
+        "Places of a query given their own name, of the keypoints that the supports label:",
+        "",
+    ]
+    lines += ["| | " + " | ".join(f"{s}-shot" for s in a.shots) + " |"]
+    lines += ["|" + " --- |" + " ---: |" * len(a.shots)]
+    return lines + [
+        line(name, rows[OURS], [(f"names {s}", how) for s in a.shots])
+        for name, how in NAMED.items()
+    ]
+
+
+def report(a: argparse.Namespace, splits: Mapping[str, Split]) -> None:
+    """Tables and numbers, with how they were made."""
+    first = next(iter(splits.values()))
+    text = ["# Asking by an example", ""]
+    content: dict[str, Any] = {"splits": {split: found.rows for split, found in splits.items()}}
+    if len(splits) > 1:
+        means = {
+            name: [mean_cell(found.rows[name]) for found in splits.values()] for name in first.rows
+        }
+        content["mean"] = {name: mean_cell(cells) for name, cells in means.items()}
+        text += [f"## Mean over {len(splits)} splits (least to most of them)", ""]
+        text += [*tables(a, means, first.watched), ""]
+    said = []
+    for split, found in splits.items():
+        test, train_set, runs = found.sets["test"], found.sets["train"], found.rows[OURS]
+        text += [f"## Split {split}", "", *tables(a, found.rows, found.watched), ""]
+        said.append(
+            f"split {split}: trained on {len(train_set.by_category)} categories, {len(train_set)} instances; "
+            f"asked for {', '.join(test.species(c) for c in test.by_category)}, never trained on; rate "
+            f"({runs[0]['rate']:g}) and the correlation's temperature ({found.temperature}) chosen by "
+            f"{found.watched}; {test.checksum} of {test.annotations}"
+        )
+    said += [
         f"{a.per_category} episodes x {a.queries} queries of each category, drawn from seed 1; keypoints "
         "labelled in query and every support; PCK of a pair, then mean over pairs",
-        f"{watched}: 1 shot, "
-        + ("further" if watched == "val" else "the")
+        f"{first.watched}: 1 shot, "
+        + ("further" if first.watched == "val" else "the")
         + " pictures of the training categories",
-        f"crops of {a.crop_size}, padding 1.25, decoding: centroid; {a.steps} steps of {a.batch} queries "
-        f"with {a.train_shots} support(s); LoRA {a.lora}, rank {a.rank}, at {runs[0]['rate']:g} (B at "
-        f"{a.lora_ratio:g} times that), {a.layers}, finer: {a.finer}, at t={a.timestep}, trained in {a.precision}, the "
-        f"condition's network at {a.lr_condition:g}; seeds {', '.join(map(str, a.seeds))}: mean (least to most)",
-        f"rate and the correlation's temperature ({baseline['temperature']}) chosen by {watched}",
-        f"prior: {a.prior}@{fingerprint}; {test.checksum} of {test.annotations}",
+        f"crops of {a.crop_size} around boxes cut to the picture and a pixel smaller, padding 1.25, decoding: "
+        f"centroid; {a.steps} steps of {a.batch} queries with {a.train_shots} support(s); LoRA {a.lora}, rank "
+        f"{a.rank} (B at {a.lora_ratio:g} times the rate), {a.layers}, finer: {a.finer}, at t={a.timestep}, "
+        f"trained in {a.precision}, the condition's network at {a.lr_condition:g}; seeds "
+        f"{', '.join(map(str, a.seeds))}: mean (least to most)",
+        f"prior: {a.prior}@{Prior(a.prior, dtype='fp32').load().digest()}",
     ]
     if seen := prior_has_seen(a.prior):
         said.append(f"prior has seen: {seen}; all are quadrupeds")
-    text = ["# Asking by an example", "", *lines, "", *(f"- {line}" for line in said)]
-    content = {"places": places, "untrained": baseline, "trained": runs, "protocol": said}
-    write(a.out, f"example_{a.split}", a.device, text, content)
+    text += [f"- {one}" for one in said]
+    write(a.out, f"example_{'_'.join(a.split)}", a.device, text, content | {"protocol": said})
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ families it knows and of the two it does not, 1-shot:
   named           named by similarity of conditions, then located with both (`Naming`)
   named by place  named by `GenLoc.identify` at the support's points, then located with both
   words           the names alone, without an example
+  mean place      of each keypoint in the training animals' boxes, without looking
 
 Besides PCK: how often a keypoint that has a mirror partner is found nearer to that partner, and how often
 a labelled place is given its own name. Finished cells are kept under `--runs` and skipped by the next call.
@@ -19,113 +20,51 @@ a labelled place is given its own name. Finished cells are kept under `--runs` a
 from __future__ import annotations
 
 import argparse
-import json
-import time
+import itertools
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from benchmarks.cells import Recipe, kept
-from benchmarks.crops import ZOO_AUGMENTATION, Crops, order, short_hash, zoo_set
+from benchmarks.crops import ZOO_AUGMENTATION, Crops, short_hash, zoo_set
+from benchmarks.named_examples import (
+    SKELETON,
+    Asked,
+    K,
+    of_families,
+    partners,
+    train,
+    with_partners,
+)
 from benchmarks.prior_worth import quick_zoo
-from benchmarks.report import prior_facts, protocol, write
+from benchmarks.report import prior_facts, protocol, spread, write
 from benchmarks.words import table
 from genloc.codecs.heatmap import decode, to_cells, to_pixels
-from genloc.conditions.naming import Naming
-from genloc.conditions.text import TextCondition
-from genloc.conditions.visual import VisualCondition
-from genloc.data.coco import CocoKeypoints
-from genloc.losses import HEL
-from genloc.models import GenLoc, LoRA, Prior
-from genloc.models.features import feature_widths, features
+from genloc.metrics.mean_pose import mean_pose, place
+from genloc.models import GenLoc, Prior
 from genloc.models.lora import Preset
-from genloc.skeleton import load_skeleton
-from genloc.training.optimiser import adam, parameter_groups, schedule
 
-SKELETON = load_skeleton("ap10k")
-K = SKELETON.num_keypoints
 PAIRED = [k for k in range(K) if SKELETON.flip_index[k] != k]
 UNSEEN = ("Canidae", "Felidae")
-WAYS = ("example", "named", "named by place", "words")
-
-
-def of_families(source: CocoKeypoints, families: Sequence[str], inside: bool) -> CocoKeypoints:
-    """The instances of some families, or of all the others."""
-    content = json.loads(source.annotations.read_text(encoding="utf-8"))
-    family = {c["id"]: c["supercategory"] for c in content["categories"]}
-    kept = [
-        i.annotation_id for i in source.instances if (family[i.category_id] in families) == inside
-    ]
-    if not kept:
-        raise ValueError(f"--unseen {' '.join(families)}: {source.annotations} has no such animals")
-    return CocoKeypoints(
-        source.annotations, source.images, skeleton=source.skeleton, annotation_ids=kept
-    )
-
-
-def partners(crops: Crops, rng: np.random.Generator) -> np.ndarray:
-    """For each instance another one of its species, or itself where it is the only one: int [N]."""
-    rows: dict[int, list[int]] = defaultdict(list)
-    for i, instance in enumerate(crops.source.instances):
-        rows[instance.category_id].append(i)
-    chosen = []
-    for i, instance in enumerate(crops.source.instances):
-        others = [j for j in rows[instance.category_id] if j != i] or [i]
-        chosen.append(int(rng.choice(others)))
-    return np.array(chosen)
-
-
-class Asked(nn.Module):
-    """The conditions of all ways of asking. `learns` holds what is trained besides the model."""
-
-    def __init__(self, model: GenLoc, seed: int, gate: float) -> None:
-        super().__init__()
-        generator = torch.Generator().manual_seed(seed)
-        channels = model.prior.condition_channels
-        self.visual = VisualCondition(hidden=256).build(
-            SKELETON, channels, None, generator, widths=feature_widths(model)
-        )
-        self.words = TextCondition(subset=None).build(
-            SKELETON, channels, model.prior.text, generator
-        )
-        self.naming = Naming(gate)
-
-    def examples(self, model: GenLoc, support: dict[str, Tensor], size: int) -> Tensor:
-        """[B, K, C] of one support picture for each query."""
-        parts = ((support["points"] + 0.5) / size)[:, None]
-        seen = features(model, None, latent=support["latent"])
-        return self.visual(seen, parts, support["visible"][:, None])
-
-
-def loss_of(
-    model: GenLoc, asked: Asked, batch: dict, support: dict, size: int, sigma: float
-) -> Tensor:
-    """HEL of examples, words and named examples in one pass, and InfoNCE of examples and names."""
-    example = asked.examples(model, support, size)
-    names = asked.words()
-    named, _ = asked.naming(example, names)
-    index = torch.arange(K, device=example.device).expand(len(example), -1)
-    contrast = asked.naming.contrast(example, names, index, support["visible"])
-    every = torch.cat([example, names.expand(len(example), -1, -1), named], dim=1)
-    w = model.map_size(torch.empty(0, 3, size, size))[1]
-    cells = to_cells(batch["points"], size / w).repeat(1, 3, 1)
-    value = model.log_expectation(None, every, cells, sigma, latent=batch["latent"])
-    both = batch["visible"] & support["visible"]
-    shown = torch.stack([both, batch["visible"], both], 1)
-    parts = [HEL()(v, m) for v, m in zip(value.chunk(3, 1), shown.unbind(1), strict=True)]
-    return torch.stack(parts).sum() + 0.1 * contrast
+WAYS = ("example", "named", "named by place", "words", "mean place")
 
 
 @torch.no_grad()
-def scores(model: GenLoc, asked: Asked, crops: Crops, device: str) -> dict[str, float]:
-    """PCK@0.1 and @0.2 of each way, the share found at the mirror partner, and of names that are right."""
+def scores(
+    model: GenLoc, asked: Asked, crops: Crops, device: str, pose: np.ndarray
+) -> dict[str, float]:
+    """PCK@0.1 and @0.2 of each way, the share found at the mirror partner, and of names that are right.
+
+    Args:
+        pose: [K, 2] in box units, what is found by who never looks.
+    """
     rng = np.random.default_rng(7)
-    with_whom = partners(crops, rng)
+    with_whom = partners(crops.source, rng)
     found: dict[str, list[np.ndarray]] = defaultdict(list)
     counted = []
     right = {"query": [0, 0], "support": [0, 0]}
@@ -151,11 +90,13 @@ def scores(model: GenLoc, asked: Asked, crops: Crops, device: str) -> dict[str, 
         crop_xy = to_pixels(cells, crops.size / w).double()
         affine = query["to_image"].double()
         xy = crop_xy @ affine[:, :, :2].mT + affine[:, None, :, 2]
-        for way, part in zip(WAYS, xy.chunk(4, 1), strict=True):
+        for way, part in zip(WAYS[:4], xy.chunk(4, 1), strict=True):
             found[way].append(part.cpu().numpy())
         counted.append((query["visible"] & support["visible"]).cpu().numpy())
+    boxes = np.array([instance.box for instance in crops.source.instances])
+    found["mean place"] = [place(pose, boxes, SKELETON).xy]
     truth = np.array([instance.keypoints for instance in crops.source.instances])
-    side = np.array([max(instance.box[2:]) for instance in crops.source.instances])[:, None]
+    side = boxes[:, 2:].max(axis=1, keepdims=True)
     shown = np.concatenate(counted)
     pairs = np.zeros(K, bool)
     pairs[PAIRED] = True
@@ -173,54 +114,21 @@ def scores(model: GenLoc, asked: Asked, crops: Crops, device: str) -> dict[str, 
     return result
 
 
-def train(a: argparse.Namespace, crops: Crops, rate: float, seed: int) -> tuple[GenLoc, Asked]:
-    """One training."""
-    torch.manual_seed(seed)
-    model = GenLoc(
-        Prior(a.prior, dtype="fp32"),
-        context="null",
-        layers=a.layers,
-        finer=a.finer,
-        timestep=a.timestep,
-        lora=LoRA(a.lora, a.rank, a.rank),
-    ).load()
-    asked = Asked(model, seed, a.gate)
-    model.to(a.device)
-    asked.to(a.device).train()
-    groups = parameter_groups(
-        model, asked, lr=rate, lr_lora=rate, lr_condition=a.lr_condition, lora_ratio=a.lora_ratio
-    )
-    learning = [p for group in groups for p in group["params"]]
-    optimiser = adam(groups, 0.0)
-    rates = schedule(optimiser, "cosine", warmup=min(50, a.steps // 4), steps=a.steps)
-    draws = order(len(crops), crops.views, a.batch, seed)
-    rng = np.random.default_rng([seed, 8])
-    running, spent = 0.0, 0.0
-    for step in range(1, a.steps + 1):
-        start = time.perf_counter()
-        items, views = next(draws)
-        if (step - 1) * a.batch % max(len(crops), 1) < a.batch:  # new partners about once an epoch
-            with_whom = partners(crops, rng)
-        batch = crops.batch(items, views, a.device, latent=True)
-        turns = rng.integers(crops.views, size=len(items))
-        support = crops.batch(with_whom[items], turns, a.device, latent=True)
-        with torch.autocast(a.device, torch.bfloat16, enabled=a.precision == "bf16"):
-            loss = loss_of(model, asked, batch, support, crops.size, a.sigma * a.finer)
-        optimiser.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(learning, 1.0)
-        optimiser.step()
-        rates.step()  # type: ignore[union-attr]
-        running = loss.item() if step == 1 else 0.98 * running + 0.02 * loss.item()
-        spent += time.perf_counter() - start
-        if step % max(1, a.steps // 20) == 0:
-            print(
-                f"lr {rate:g} seed {seed}: step {step}/{a.steps} loss {running:.3f} | "
-                f"{1000 * spent / step:.0f} ms a step, "
-                f"{(a.steps - step) * spent / step / 60:.0f} min left of this training",
-                flush=True,
+def verdict(results: Mapping[str, Sequence[dict[str, Any]]]) -> list[str]:
+    """Naming against the example alone, where left and right look alike."""
+    lines = []
+    for families, cells in results.items():
+        for way, score in itertools.product(WAYS[1:3], ("paired PCK@0.1", "at the partner")):
+            (middle, *ours), (other, *theirs) = (
+                spread(cells, f"{one} {score}") for one in (way, "example")
             )
-    return model, asked.eval()
+            apart = ours[0] > theirs[1] or theirs[0] > ours[1]
+            said = f"the ranges over seeds {'do not ' if apart else ''}overlap"
+            lines.append(
+                f"{way} over example, {families}: {middle - other:+.1f} {score}; "
+                + (said if len(cells) > 1 else "one seed")
+            )
+    return lines
 
 
 def parse(argv: list[str] | None = None) -> argparse.Namespace:
@@ -264,16 +172,20 @@ def main(argv: list[str] | None = None) -> None:
     if a.threads:
         torch.set_num_threads(a.threads)
     folder = a.runs / "crops"
-    source, held = zoo_set(a.zoo, "train"), zoo_set(a.zoo, "test")
+    train_set, held = zoo_set(a.zoo, "train"), zoo_set(a.zoo, "test")
+    parts = {
+        "train": of_families(train_set, a.unseen, False),
+        "families it knows": of_families(held, a.unseen, False),
+        "families it does not": of_families(held, a.unseen, True),
+    }
+    source = {name: with_partners(part) for name, part in parts.items()}
+    alone = sum(len(part) - len(source[name]) for name, part in parts.items())
     # Mirrored crops are drawn; a support and its query may each be one, as in life.
+    augmented = {"views": a.views, "augmentation": ZOO_AUGMENTATION}
     crops = {
-        "train": Crops(
-            of_families(source, a.unseen, False), folder, size=a.crop_size, views=a.views,
-            augmentation=ZOO_AUGMENTATION,
-        ),
-        "families it knows": Crops(of_families(held, a.unseen, False), folder, size=a.crop_size),
-        "families it does not": Crops(of_families(held, a.unseen, True), folder, size=a.crop_size),
-    }  # fmt: skip
+        name: Crops(part, folder, size=a.crop_size, **(augmented if name == "train" else {}))
+        for name, part in source.items()
+    }
     prior = Prior(a.prior, dtype="fp32").load().to(a.device)
     for one in crops.values():
         one.encode(prior)
@@ -285,14 +197,16 @@ def main(argv: list[str] | None = None) -> None:
     )  # fmt: skip
     facts = {name: getattr(a, name) for name in named} | {
         "prior": fingerprint, "crops": [one.key for one in crops.values()],
+        "examples": "of other pictures",
     }  # fmt: skip
+    pose = mean_pose(source["train"].instances)
     cells: dict[str, list[dict[str, Any]]] = {name: [] for name in crops if name != "train"}
     for seed in a.seeds:
         file = a.runs / "cells" / f"seed{seed}-{short_hash(facts)}.json"
 
         def make(seed: int = seed) -> dict[str, Any]:
             model, asked = train(a, crops["train"], a.rate, seed)
-            found = {name: scores(model, asked, crops[name], a.device) for name in cells}
+            found = {name: scores(model, asked, crops[name], a.device, pose) for name in cells}
             return found | {"gate": {"gate": float(asked.naming.gate.detach())}}
 
         result = kept(file, make)
@@ -306,8 +220,9 @@ def main(argv: list[str] | None = None) -> None:
             "trained on": f"{len(crops['train'])} instances without {', '.join(a.unseen)}; {a.steps} steps of "
             f"{a.batch}, {a.views} augmented crops of {a.crop_size} pixels each",
             "tested on": f"{len(test)} instances of families it knows, "
-            f"{len(crops['families it does not'])} of {', '.join(a.unseen)}; one other picture of the species "
-            "as example, keypoints labelled in both",
+            f"{len(crops['families it does not'])} of {', '.join(a.unseen)}; an animal of the species in "
+            f"another picture as example ({alone} of all animals have none and are left out), keypoints labelled "
+            "in both",
             "at the partner": "of keypoints whose mirror partner is labelled: found nearer to the partner",
             "seeds": f"{', '.join(map(str, a.seeds))}; mean (least to most)",
             **prior_facts(a.prior, fingerprint),
@@ -321,8 +236,10 @@ def main(argv: list[str] | None = None) -> None:
         lines += [f"{score}:", "", *table(dict(cells), columns), ""]
     columns = {f"of the {what}": f"names of the {what}" for what in ("query", "support")}
     lines += ["Labelled places given their own of 17 names:", "", *table(dict(cells), columns), ""]
-    lines += [f"- {line}" for line in how.lines()]
-    write(a.out, "naming", a.device, lines, {"results": cells, "protocol": how.lines()})
+    said = verdict(cells)
+    lines += [f"- {line}" for line in (*said, *how.lines())]
+    content = {"results": cells, "verdict": said, "protocol": how.lines()}
+    write(a.out, "naming", a.device, lines, content)
 
 
 if __name__ == "__main__":

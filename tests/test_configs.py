@@ -208,6 +208,42 @@ def held_out_split(layout: str, overlay: Path, folder: Path) -> str:
     return out
 
 
+@pytest.mark.parametrize("overlay", sorted(path.stem for path in CONFIGS.glob("visual/*.yaml")))
+def test_examples_are_asked_for_on_the_real_prior(
+    overlay: str, prior: Path, tmp_path: Path
+) -> None:
+    """Without visual/*.yaml the real prior's overlay reads as published, which examples cannot."""
+    visual(tmp_path / "data")
+    rows = [CONFIGS / "visual.yaml", CONFIGS / "prior" / "sd15.yaml"]
+    files = [*rows, CONFIGS / "visual" / f"{overlay}.yaml"]
+    arguments = [word for row in files for word in ("--config", str(row))]
+    arguments += small(tmp_path / "data", prior, tmp_path / "runs")
+    assert main(["fit", *arguments]) == 0
+    assert main(["test", *arguments, "--ckpt_path", "none"]) == 0
+    laid = resolve(files, {})
+    assert (laid["data"]["crop_size"], laid["data"]["skeleton"]) == (512, "slots:100")
+    given = laid["model"]["model"]["init_args"]
+    assert given["prior"]["init_args"]["source"] == "stable-diffusion-v1-5/stable-diffusion-v1-5"
+    assert all(given[name] == PUBLISHED[name] for name in PUBLISHED if name != "context")
+
+
+def test_examples_are_asked_for_by_the_measured_recipe() -> None:
+    """What `benchmarks/example.py` measures is what the configuration trains."""
+    from benchmarks import episodes, example
+
+    a, given = example.parse([]), yaml.safe_load((CONFIGS / "visual.yaml").read_text())
+    model, data = given["model"], given["data"]
+    args = model["model"]["init_args"]
+    assert args["lora"] == {"preset": a.lora, "rank": a.rank, "alpha": a.rank}
+    assert (args["layers"], args["finer"], args["timestep"]) == (a.layers, a.finer, a.timestep)
+    assert model["lr_lora"] in a.rates
+    assert (model["lr_condition"], model["lora_ratio"]) == (a.lr_condition, a.lora_ratio)
+    assert (model["sigma"], data["crop_size"]) == (a.sigma * a.finer, a.crop_size)
+    assert (data["effective_batch"], data["episodes"]["shots"]) == (a.batch, a.train_shots)
+    assert (model["schedule"], model["warmup"]) == ("cosine", 50)
+    assert given["trainer"]["gradient_clip_val"] == episodes.CLIP
+
+
 def test_a_decoder_of_one_s_own_trains_and_is_scored(prior: Path, tmp_path: Path) -> None:
     from tests.language.make_language import write_decoder
 

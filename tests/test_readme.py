@@ -113,6 +113,10 @@ RUN_AS = {
     "genloc test --config configs/visual.yaml": (
         f"genloc test --config configs/visual.yaml {ONE_STEP} --ckpt_path none"
     ),
+    "genloc fit --config configs/visual.yaml --config configs/prior/sd15.yaml --config configs/visual/mp100.yaml": (
+        "genloc fit --config configs/visual.yaml --config configs/prior/sd15.yaml --config configs/visual/mp100.yaml "
+        f"--data.root data/categories {ONE_STEP}"
+    ),
     "genloc predict lake.jpg --adapter runs/visual/adapter --like heron.jpg --points heron.json": (
         "genloc predict lake.jpg --adapter runs/asked/adapter --like heron.jpg --points heron.json"
     ),

@@ -2,7 +2,8 @@
 
 Keypoints are padded to K slots, so that instances of all categories stack. Slot k is the category's
 own k-th keypoint; it means nothing across categories. (MP-100: Xu et al., ECCV 2022,
-https://github.com/luminxu/Pose-for-Everything.)
+https://github.com/luminxu/Pose-for-Everything.) Boxes are as CapeFormer's `test_dataset.py` cleans
+them, for the crops and for the threshold (https://github.com/flyinglynx/CapeFormer).
 """
 
 from __future__ import annotations
@@ -13,8 +14,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from genloc.data.annotation import KeypointOrder
-from genloc.data.coco import CocoKeypoints
+from genloc.data.annotation import Annotation, Box, KeypointOrder, stated_size
+from genloc.data.coco import CocoKeypoints, Instance
 from genloc.skeleton import DEFAULT_SIGMA, Skeleton, mirror_pairs
 
 SLOTS = "slots:"
@@ -37,8 +38,26 @@ def slots(spec: str) -> Skeleton:
     return Skeleton(spec, tuple(f"keypoint_{k}" for k in range(n)), (), (), (DEFAULT_SIGMA,) * n)
 
 
+def clean_box(box: Box, size: tuple[int, int] | None) -> Box:
+    """The box as that protocol has it: within the picture, a pixel narrower and lower.
+
+    Args:
+        box: x, y, width, height.
+        size: width and height of the picture; None where they are not known.
+
+    Returns:
+        x, y, width, height; not above 0 where nothing of it is in the picture.
+    """
+    x, y, w, h = box
+    x1, y1 = max(0.0, x), max(0.0, y)
+    x2, y2 = x1 + max(0.0, w - 1), y1 + max(0.0, h - 1)
+    if size is not None:
+        x2, y2 = min(size[0] - 1.0, x2), min(size[1] - 1.0, y2)
+    return x1, y1, x2 - x1, y2 - y1
+
+
 class CategorySets(CocoKeypoints):
-    """The instances of one annotation file, category by category.
+    """The instances of one annotation file, category by category, with the boxes of `clean_box`.
 
     Args: as `CocoKeypoints`; `skeleton` of `slots`.
 
@@ -77,6 +96,18 @@ class CategorySets(CocoKeypoints):
         for index in order:
             found.setdefault(self.instances[index].category_id, []).append(index)
         self.by_category = {category: rows for category, rows in found.items() if rows}
+
+    def _reason(self, record: Annotation, require_keypoints: bool) -> str | None:
+        reason = super()._reason(record, require_keypoints)
+        if reason is None and record.box and min(self._clean(record, record.box)[2:]) <= 0:
+            return "its box has no area within the picture"
+        return reason
+
+    def _instance(self, record: Annotation, box: Box) -> Instance:
+        return super()._instance(record, self._clean(record, box))
+
+    def _clean(self, record: Annotation, box: Box) -> Box:
+        return clean_box(box, stated_size(self._images[record.image_id]))
 
     def _order(self, categories: list[dict[str, Any]]) -> KeypointOrder:
         return _PaddedOrder(self.skeleton, categories, self.annotations)

@@ -16,23 +16,6 @@ import numpy as np
 THRESHOLDS = (0.05, 0.1, 0.15, 0.2, 0.25)
 
 
-def clean_box(
-    box: tuple[float, float, float, float], size: tuple[int, int] | None
-) -> tuple[float, float, float, float]:
-    """The box as that protocol has it: within the picture, a pixel narrower and lower.
-
-    Args:
-        box: x, y, width, height.
-        size: width and height of the picture; None where they are not known.
-    """
-    x, y, w, h = box
-    x1, y1 = max(0.0, x), max(0.0, y)
-    x2, y2 = x1 + max(0.0, w - 1), y1 + max(0.0, h - 1)
-    if size is not None:
-        x2, y2 = min(size[0] - 1.0, x2), min(size[1] - 1.0, y2)
-    return x1, y1, x2 - x1, y2 - y1
-
-
 def pair_pck(
     found: np.ndarray,
     truth: np.ndarray,

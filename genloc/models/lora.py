@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal, get_args
@@ -131,3 +132,18 @@ def lora_parameters(unet: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     for name, parameter in unet.named_parameters():
         if ".lora_A." in name or ".lora_B." in name:
             yield name, parameter
+
+
+@contextmanager
+def without_lora(unet: Any) -> Iterator[None]:
+    """The frozen net as it was before LoRA, for as long as this is entered."""
+    learns = [(parameter, parameter.requires_grad) for _, parameter in lora_parameters(unet)]
+    if learns:
+        unet.disable_adapters()
+    try:
+        yield
+    finally:
+        if learns:
+            unet.enable_adapters()
+        for parameter, given in learns:  # peft lets all learn again, the unreached ones, too
+            parameter.requires_grad_(given)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import Progress
@@ -21,11 +22,14 @@ from genloc.data.batch import KeypointDataset, collate
 from genloc.data.categories import CategorySets
 from genloc.data.episodes import protocol_pairs
 from genloc.metrics.episodes import episode_scores
+from genloc.models.lora import without_lora
 from genloc.training.data import KeypointData
 from genloc.training.module import KeypointModule
 from genloc.training.outcome import METRICS, write_json
 from genloc.training.protocol import (
+    Asker,
     ByCondition,
+    ByCorrelation,
     answer,
     place_of_category,
     place_of_supports,
@@ -33,6 +37,7 @@ from genloc.training.protocol import (
 )
 from genloc.training.resume import read_checkpoint
 
+TEMPERATURE = 0.1  # of the untrained correlation, as the page of `genloc app` compares pictures
 COLUMNS = ("PCK@0.05", "PCK@0.1", "PCK@0.15", "PCK@0.2", "PCK@0.25", "mPCK")
 
 
@@ -46,7 +51,7 @@ def write_episode_outcome(
 ) -> None:
     """Score the set `name` ("val" or "test") by the protocol, print the table and write the numbers.
 
-    `<run>/metrics.json` keeps one entry for each set.
+    `<run>/metrics.json` keeps one entry for each set and number of shots, such as "test, 5 shots".
 
     Raises:
         ValueError: a category has too few instances for an episode.
@@ -54,6 +59,7 @@ def write_episode_outcome(
     source, episodes = data.sources[name], data.episodes
     assert isinstance(source, CategorySets) and episodes is not None
     pairs = protocol_pairs(source, episodes)
+    shots = f"{episodes.shots} shot{'s' if episodes.shots > 1 else ''}"
     module.to(device).eval()
     crops = KeypointDataset(source, crop_size=data.crop_size, padding=data.padding, seed=data.seed)
 
@@ -64,29 +70,35 @@ def write_episode_outcome(
         for batch in loader:
             yield {key: value.to(device) for key, value in batch.items()}
 
-    with Progress(transient=True) as bar:
-        task = bar.add_task(f"{len(pairs)} pairs", total=2 * len(crops))
-        found = answer(
-            ByCondition(module.model, module.condition),
-            batches,
-            pairs,
-            crop_size=data.crop_size,
-            decoding=module.decoding,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
-    by_pair = score(source, pairs, found)
+    def found(asker: Asker, what: str) -> np.ndarray:
+        with Progress(transient=True) as bar:
+            task = bar.add_task(f"{len(pairs)} pairs, {what}", total=2 * len(crops))
+            return answer(
+                asker,
+                batches,
+                pairs,
+                crop_size=data.crop_size,
+                decoding=module.decoding,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+            )
+
+    model, condition = module.model, module.condition
+    by_pair = score(source, pairs, found(ByCondition(model, condition), run.name))
     category = [source.instances[query].category_id for _, query in pairs]
     own: dict[str, list[int]] = {}
     for p, id_ in enumerate(category):
         own.setdefault(source.species(id_), []).append(p)
-    rows = {
-        run.name: episode_scores(by_pair),
+    rows = {run.name: episode_scores(by_pair)}
+    if not model.train_unet:  # else the net as it was is not there any more
+        with without_lora(model.prior.unet):
+            untrained = found(ByCorrelation(model, condition.sigma, TEMPERATURE), "untrained")
+        rows["untrained correlation"] = episode_scores(score(source, pairs, untrained))
+    mean_place = episode_scores(score(source, pairs, place_of_category(source, pairs)))
+    rows |= {
         "place of the supports": episode_scores(
             score(source, pairs, place_of_supports(source, pairs))
         ),
-        "mean place of the category": episode_scores(
-            score(source, pairs, place_of_category(source, pairs))
-        ),
+        "mean place of the category": mean_place,
     }
     weights = "not trained"
     if checkpoint is not None:
@@ -94,13 +106,16 @@ def write_episode_outcome(
         weights = f"{checkpoint}, after step {step}"
     protocol = [
         f"annotations: {source.annotations} (sha256 {source.checksum})",
-        f"{episodes.shots} shot(s); {episodes.per_category} episodes x {episodes.queries} queries of "
+        f"{shots}; {episodes.per_category} episodes x {episodes.queries} queries of "
         f"each of {len(own)} categories, drawn from seed {episodes.seed}: {len(pairs)} pairs",
         "counted: keypoints labelled in the query and every support; threshold: a x the longer side of "
         "the query's box; PCK of a pair, then mean over pairs",
-        f"boxes: ground truth; padding: {data.padding}; crops of {data.crop_size}; "
-        f"decoding: {module.decoding}; flip test: off",
-        f"weights: {weights}; prior: {module.model.prior.fingerprint()}",
+        "boxes: ground truth, cut to the picture and a pixel smaller",
+        f"padding: {data.padding}; crops of {data.crop_size}; decoding: {module.decoding}; flip test: off",
+        f"weights: {weights}",
+        f"prior: {model.prior.fingerprint()}",
+        "untrained correlation: cosines of the frozen net's queries at the supports' points and in the query, "
+        f"pooled alike, over {TEMPERATURE}",
         "mean place of the category: over all its labelled pictures, the queries among them",
     ]
     if seen := prior_has_seen(module.model.prior.source):
@@ -108,10 +123,12 @@ def write_episode_outcome(
     run.mkdir(parents=True, exist_ok=True)
     path = run / METRICS
     kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-    kept[name] = {
+    kept[f"{name}, {shots}"] = {
         **_plain(rows[run.name]),
+        "instances": len(source),
+        "mean_pose": {"of": "each category", **_plain(mean_place)},
         "per_category": {who: _plain(episode_scores(by_pair[mine])) for who, mine in own.items()},
-        "places": {who: _plain(scores) for who, scores in rows.items() if who != run.name},
+        "beside": {who: _plain(scores) for who, scores in rows.items() if who != run.name},
         "protocol": protocol,
         "genloc": __version__,
     }
@@ -119,7 +136,7 @@ def write_episode_outcome(
     console = Console()
     if not console.is_terminal:
         console = Console(width=110)
-    table = Table(title=f"{run}: {name}", title_justify="left")
+    table = Table(title=f"{run}: {name}, {shots}", title_justify="left")
     for column in ("", *COLUMNS):
         table.add_column(column, justify="right" if column else "left")
     for who, scores in rows.items():

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genloc.data.categories import CategorySets
 from genloc.keypoints import Keypoints
-from genloc.metrics.episodes import clean_box, episode_scores, pair_pck
+from genloc.metrics.episodes import episode_scores, pair_pck
 
 
 class EpisodeScores:
@@ -55,12 +55,11 @@ class EpisodeScores:
         """`PCK@0.05` to `PCK@0.25` and `mPCK`, 0 to 1."""
         records = self.records()
         truth = [self._truth[record["annotation_id"]] for record in records]
-        boxes = [clean_box(instance.box, instance.image_size) for instance in truth]
         k = self.source.skeleton.num_keypoints
         pairs = pair_pck(
             np.array([record["xy"] for record in records]).reshape(-1, k, 2),
             np.array([instance.keypoints[:, :2] for instance in truth]).reshape(-1, k, 2),
             np.array([record["counted"] for record in records], bool).reshape(-1, k),
-            np.array([max(box[2:]) for box in boxes]),
+            np.array([max(instance.box[2:]) for instance in truth]),
         )
         return episode_scores(pairs)

@@ -9,7 +9,7 @@ Letters: N instances, P pairs, K keypoint slots, F channels of what is kept of a
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -22,7 +22,7 @@ from genloc.codecs.heatmap import decode, to_pixels
 from genloc.conditions.visual import VisualCondition, gaussian_pool, shots_mean
 from genloc.data.categories import CategorySets
 from genloc.inference import Decoding, picture_parts
-from genloc.metrics.episodes import THRESHOLDS, clean_box, pair_pck
+from genloc.metrics.episodes import THRESHOLDS, pair_pck
 from genloc.metrics.mean_pose import mean_pose
 from genloc.models.features import features, key_maps, support_keys
 from genloc.models.genloc import GenLoc
@@ -97,30 +97,29 @@ class ByCorrelation:
 
 
 @torch.no_grad()
-def answer(
+def questions(
     asker: Asker,
     batches: Callable[[], Iterable[dict[str, Tensor]]],
     pairs: Pairs,
     *,
     crop_size: int,
-    decoding: Decoding = "centroid",
     at_once: int = 64,
     progress: Callable[[int, int], None] | None = None,
-) -> np.ndarray:
-    """Where each pair's query has the keypoints of its supports.
+) -> Iterator[tuple[list[int], dict[str, Tensor], Tensor]]:
+    """Each query with what is kept of the supports of its pairs.
 
     Args:
-        asker: how.
+        asker: how supports are kept.
         batches: called twice; the plain crops of all N instances in their order, as
             `KeypointBatch` (with `latent` instead of `image`, if at hand), on the model's device.
         pairs: P of them.
         crop_size: side of the crops in pixels.
-        decoding: how a map becomes a point.
-        at_once: most pairs of one pass.
+        at_once: most pairs of one query that come together.
         progress: called with (pictures done, pictures in all).
 
-    Returns:
-        float64 [P, K, 2] in image pixels of the query. What no support labels is found anywhere.
+    Yields:
+        Rows of n of the pairs; their one query, a batch of 1; the mean over each one's shots of what is
+        kept, [n, K, F].
     """
     kept_parts: list[Tensor] = []
     visible_parts: list[Tensor] = []
@@ -138,25 +137,54 @@ def answer(
     of_query: defaultdict[int, list[int]] = defaultdict(list)
     for p, (_, query) in enumerate(pairs):
         of_query[query].append(p)
-    found = np.full((len(pairs), kept.shape[1], 2), np.nan)
     index = 0
     for batch in batches():
         for row in range(len(batch["points"])):
             mine = of_query.get(index, [])
             one = {name: value[row : row + 1] for name, value in batch.items()}
-            affine = one["to_image"][0].double()
             for start in range(0, len(mine), at_once):
                 rows = mine[start : start + at_once]
                 shown = torch.tensor([pairs[p][0] for p in rows])
-                mean = shots_mean(kept[shown], visible[shown]).to(one["points"].device)
-                maps = asker.maps(one, mean)
-                cells, _ = decode(maps, method=decoding)
-                xy = to_pixels(cells, crop_size / maps.shape[-1]).double()
-                found[rows] = (xy @ affine[:, :2].mT + affine[:, 2]).cpu().numpy()
+                yield rows, one, shots_mean(kept[shown], visible[shown]).to(one["points"].device)
             index += 1
             if progress:
                 progress(done + index, total)
-    return found
+
+
+@torch.no_grad()
+def answer(
+    asker: Asker,
+    batches: Callable[[], Iterable[dict[str, Tensor]]],
+    pairs: Pairs,
+    *,
+    crop_size: int,
+    decoding: Decoding = "centroid",
+    at_once: int = 64,
+    progress: Callable[[int, int], None] | None = None,
+) -> np.ndarray:
+    """Where each pair's query has the keypoints of its supports.
+
+    Args:
+        asker: how.
+        decoding: how a map becomes a point.
+        batches, pairs, crop_size, at_once, progress: see `questions`.
+
+    Returns:
+        float64 [P, K, 2] in image pixels of the query. What no support labels is found anywhere.
+    """
+    found: np.ndarray | None = None
+    asked = questions(
+        asker, batches, pairs, crop_size=crop_size, at_once=at_once, progress=progress
+    )
+    for rows, one, kept in asked:
+        maps = asker.maps(one, kept)
+        cells, _ = decode(maps, method=decoding)
+        affine = one["to_image"][0].double()
+        xy = to_pixels(cells, crop_size / maps.shape[-1]).double()
+        if found is None:
+            found = np.full((len(pairs), *xy.shape[1:]), np.nan)
+        found[rows] = (xy @ affine[:, :2].mT + affine[:, 2]).cpu().numpy()
+    return np.empty((0, 0, 2)) if found is None else found
 
 
 def score(source: CategorySets, pairs: Pairs, found: np.ndarray) -> np.ndarray:
@@ -166,8 +194,7 @@ def score(source: CategorySets, pairs: Pairs, found: np.ndarray) -> np.ndarray:
         source: the labels. found: [P, K, 2] in image pixels.
     """
     labels = np.stack([instance.keypoints for instance in source.instances])
-    boxes = [clean_box(instance.box, instance.image_size) for instance in source.instances]
-    side = np.array([max(box[2:]) for box in boxes])
+    side = np.array([max(instance.box[2:]) for instance in source.instances])
     query = np.array([q for _, q in pairs])
     shown = np.array([s for s, _ in pairs])
     counted = (labels[query, :, 2] > 0) & (labels[shown, :, 2] > 0).all(axis=1)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import example, long_video, prior_worth, zoo_difficulty
+from benchmarks import long_video, prior_worth, zoo_difficulty
 from benchmarks.crops import Crops, order, to_image, zoo_set
 from genloc.data.batch import KeypointDataset
 from genloc.data.transforms import Augmentation
@@ -101,29 +101,6 @@ def test_every_instance_is_seen_equally_often_in_all_its_views() -> None:
     again = order(7, 3, 5, seed=1)
     first = [pair for _ in range(21) for pair in zip(*next(again), strict=True)]
     assert first == seen
-
-
-@pytest.mark.slow
-def test_asking_by_an_example_runs_and_finished_cells_are_skipped(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    prior = str(write_folder(tmp_path / "prior"))
-    arguments = ["--quick", "--prior", prior, "--runs", str(tmp_path / "runs"), "--device", "cpu"]
-    example.main(arguments)
-    (written,) = (tmp_path / "runs" / "quick").glob("example_1_*.json")
-    content = json.loads(written.read_text())
-    assert len(content["trained"]) == 2
-    for cell in (*content["trained"], content["untrained"], *content["places"].values()):
-        assert 0 <= cell["test 1"]["PCK@0.2"] <= 1 and 0 <= cell["test 2"]["mPCK"] <= 1
-    assert "chosen by val" in written.with_suffix(".md").read_text()
-    capsys.readouterr()
-    kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "cells").iterdir()}
-    assert len(kept) == 2 + 3
-    example.main(arguments)
-    assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    assert "step" not in capsys.readouterr().out.split("# Asking")[0]
-    with pytest.raises(FileNotFoundError, match="--bodies all"):
-        example.main(["--categories", str(tmp_path)])
 
 
 def test_a_verdict_says_who_is_apart_whoever_leads() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks import naming, words
+from benchmarks import words
 from benchmarks.asked import cut, nearest_by_words, nearest_place, only_seen, shuffled_words
 from benchmarks.crops import Crops, zoo_set
 from genloc.data.coco import Instance
@@ -108,14 +108,3 @@ def test_the_nearest_mean_place_is_measured_in_pixels_of_the_picture() -> None:
     instance = Instance(1, 1, 1, Path("a.png"), (10.0, 10.0, 200.0, 100.0), labels, 1.0)
     assert nearest_place(pose, [instance], [0, 2]).tolist() == [[0, 2]]
     assert nearest_place(pose[::-1], [instance], [0, 2]).tolist() == [[2, 0]]
-
-
-def test_naming_runs_and_says_how(prior: str, tmp_path: Path) -> None:
-    naming.main(["--quick", "--prior", prior, "--runs", str(tmp_path)])
-    (written,) = (tmp_path / "quick").glob("naming_*.json")
-    results = json.loads(written.read_text())["results"]
-    assert results.keys() == {"families it knows", "families it does not"}
-    for cells in results.values():
-        assert all(np.isfinite(value) for value in cells[0]["test"].values())
-        assert {f"{way} at the partner" for way in naming.WAYS} <= cells[0]["test"].keys()
-    assert "named by place" in written.with_suffix(".md").read_text()

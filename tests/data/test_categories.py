@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from genloc.data.categories import CategorySets, slots
+from genloc.data.batch import KeypointDataset
+from genloc.data.categories import CategorySets, clean_box, slots
 from genloc.data.coco import CocoKeypoints
 from genloc.skeleton import AP10K
 from tests.make_categories import CHAIR, FISH, write_categories
@@ -34,11 +35,44 @@ def test_every_category_has_its_own_keypoints_in_the_first_slots(tmp_path: Path)
             one = expected[instance.annotation_id]
             assert np.array_equal(instance.keypoints[:k], one.keypoints)
             assert not instance.keypoints[k:].any()
-            assert (instance.file, instance.box, instance.area) == (one.file, one.box, one.area)
+            box = clean_box(one.box, one.image_size)
+            assert (instance.file, instance.box, instance.area) == (one.file, box, one.area)
         read = source.skeletons[category]
         assert (read.keypoints, read.edges, read.flip_pairs) == (
             skeleton.keypoints, skeleton.edges, skeleton.flip_pairs,
         )  # fmt: skip
+
+
+def test_the_box_is_cut_to_the_picture_and_a_pixel_smaller() -> None:
+    assert clean_box((10, 20, 30, 40), (100, 100)) == (10, 20, 29, 39)
+    assert clean_box((-5, 20, 30, 200), (100, 100)) == (0, 20, 29, 79)
+    assert clean_box((-5, 20, 30, 200), None) == (0, 20, 29, 199)
+
+
+def test_crops_are_those_of_the_published_protocol(tmp_path: Path) -> None:
+    """Centre and side as CapeFormer's `_xywh2cs` makes them of its `clean_bbox`, by hand."""
+    path = write_categories(tmp_path)
+    content = json.loads(path.read_text())
+    width = content["images"][0]["width"]
+    first, second, outside = content["annotations"][:3]
+    first["bbox"] = [-4, 3, 21, 11]  # x from 0 to 20, y from 3 to 13
+    second["bbox"] = [5, 2, 1000, 9]  # cut to the picture
+    outside["bbox"] = [width - 1, 3, 8, 8]
+    path.write_text(json.dumps(content))
+    source = CategorySets(path, tmp_path / "images", skeleton=slots("slots:4"))
+    assert "1 (its box has no area within the picture)" in source.summary()
+    crops = KeypointDataset(source, crop_size=64, padding=1.25)
+    index = {instance.annotation_id: i for i, instance in enumerate(source.instances)}
+    right = width - 1
+    for one, centre, longer in (
+        (first, (10, 8), 20),
+        (second, ((5 + right) / 2, 2 + 8 / 2), right - 5),
+    ):
+        to_image = crops[index[one["id"]]]["to_image"].numpy()
+        assert to_image[0, 0] == pytest.approx(1.25 * longer / 64)
+        middle = to_image @ [31.5, 31.5, 1]
+        # The box's edge is the pixel's, half a pixel before its centre.
+        np.testing.assert_allclose(middle, centre, atol=1e-6)
 
 
 def test_instances_of_a_category_are_in_the_order_of_the_images(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from genloc.metrics.episodes import THRESHOLDS, clean_box, episode_scores, pair_pck
+from genloc.metrics.episodes import THRESHOLDS, episode_scores, pair_pck
 
 
 def test_two_pairs_by_hand() -> None:
@@ -57,12 +57,6 @@ def test_a_pair_without_a_counted_keypoint_counts_nothing_found() -> None:
     zero = np.zeros((1, 2, 2))
     assert not pair_pck(zero, zero, np.zeros((1, 2), bool), np.ones(1)).any()
     assert np.isnan(episode_scores(np.zeros((0, 5)))["mPCK"])
-
-
-def test_the_box_is_cut_to_the_picture_and_a_pixel_smaller() -> None:
-    assert clean_box((10, 20, 30, 40), (100, 100)) == (10, 20, 29, 39)
-    assert clean_box((-5, 20, 30, 200), (100, 100)) == (0, 20, 29, 79)
-    assert clean_box((-5, 20, 30, 200), None) == (0, 20, 29, 199)
 
 
 def test_shapes_that_do_not_fit_are_refused() -> None:

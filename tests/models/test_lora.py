@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from genloc.models.attention import cross_attention_layers
-from genloc.models.lora import LoRA, add_lora, lora_parameters, lora_targets
+from genloc.models.lora import LoRA, add_lora, lora_parameters, lora_targets, without_lora
 from genloc.models.walk import unreached
 from genloc.models.weights import ASSETS
 from tests.make_prior import tiny_modules
@@ -140,6 +140,23 @@ def test_one_product_leaves_merging_and_switching_off_to_peft():
     unet.enable_adapters()
     unet.fuse_lora()
     torch.testing.assert_close(unet(latent, 1, context).sample, with_lora, rtol=1e-4, atol=1e-4)
+
+
+def test_without_lora_it_is_the_frozen_net_and_afterwards_as_it_was():
+    unet = tiny_modules()["unet"].requires_grad_(False)
+    latent, context = torch.randn(1, 4, 8, 8), torch.randn(1, 5, 24)
+    before = unet(latent, 1, context).sample
+    with without_lora(unet):  # there is none yet
+        assert torch.equal(unet(latent, 1, context).sample, before)
+    add_lora(unet, LoRA("all", rank=16), unreached=("up_blocks.3",))
+    for _, parameter in lora_parameters(unet):
+        nn.init.normal_(parameter, std=0.05)
+    with_lora = unet(latent, 1, context).sample
+    learns = {name: parameter.requires_grad for name, parameter in unet.named_parameters()}
+    with without_lora(unet):
+        torch.testing.assert_close(unet(latent, 1, context).sample, before)
+    assert torch.equal(unet(latent, 1, context).sample, with_lora)
+    assert {name: p.requires_grad for name, p in unet.named_parameters()} == learns
 
 
 def test_layers_much_wider_than_the_rank_keep_the_branch():

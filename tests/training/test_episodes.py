@@ -10,16 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from genloc.adapter import load_adapter
+from genloc.adapter import load_adapter, read_facts
+from genloc.card import model_card
 from genloc.cli import main
 from genloc.data.batch import KeypointDataset, collate
 from genloc.data.categories import CategorySets, slots
 from genloc.data.episodes import EpisodeDataset, Episodes, protocol_pairs
 from genloc.data.support import Support
+from genloc.hub import _outcome
 from genloc.inference import condition_of, look_like, picture_parts
 from genloc.keypoints import Keypoints
 from genloc.metrics.episodes import episode_scores
+from genloc.models import GenLoc, Prior
 from genloc.models.features import features
+from genloc.training.episode_outcome import TEMPERATURE
 from genloc.training.episodes import EpisodeScores
 from genloc.training.protocol import (
     ByCondition,
@@ -118,19 +122,34 @@ def test_test_scores_by_the_protocol(
 ) -> None:
     assert main(world.arguments("test", run.parent)) == 0
     printed = capsys.readouterr().out
-    for words in ("place of the supports", "2 shot(s); 3 episodes x 4 queries", "24 pairs"):
+    for words in ("place of the supports", "2 shots; 3 episodes x 4 queries", "24 pairs"):
         assert words in " ".join(printed.split()), words
-    numbers = json.loads((run / "metrics.json").read_text())["test"]
+    numbers = json.loads((run / "metrics.json").read_text())["test, 2 shots"]
     assert numbers["per_category"].keys() == {"fish", "chair"}
     assert "prior has seen: squares, each with its name" in numbers["protocol"]
     assert 0 <= numbers["PCK@0.05"] <= numbers["PCK@0.2"] <= 1
     assert (run / "overlays.png").is_file()
+    # as many shots as are asked: a table of its own, that leaves the others alone
+    assert main(world.arguments("test", run.parent, "--data.episodes.shots", "1")) == 0
+    kept = json.loads((run / "metrics.json").read_text())
+    assert kept.keys() == {"test, 2 shots", "test, 1 shot"} and kept["test, 2 shots"] == numbers
 
-    # the same from the adapter, pair by pair, without what the protocol keeps of a picture
+    # the untrained correlation is the net's before anything was trained
     adapter = load_adapter(run / "adapter")
     source = source_of(world)
     pairs = protocol_pairs(source, Episodes(2, 3, 4))
     crops = KeypointDataset(source, crop_size=64)
+    frozen = GenLoc(Prior(str(world.folder / "prior"), dtype="fp32"), context="null").load()
+    every: list = [collate([crops[i] for i in range(len(crops))])]
+    asker = ByCorrelation(frozen, adapter.condition.sigma, TEMPERATURE)
+    by_pair = score(source, pairs, answer(asker, lambda: every, pairs, crop_size=64))
+    assert numbers["beside"]["untrained correlation"] == pytest.approx(episode_scores(by_pair))
+    # and a card of the adapter shows the numbers that were made with its weights
+    facts = read_facts(run / "adapter")
+    assert _outcome(run / "adapter", facts, None) == kept
+    assert "On `test, 2 shots`, 16 instances" in model_card(facts, kept)
+
+    # the same from the adapter, pair by pair, without what the protocol keeps of a picture
     found = []
     for shown, query in pairs:
         support = collate([crops[i] for i in shown])
