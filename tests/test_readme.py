@@ -103,6 +103,11 @@ RUN_AS = {
     "genloc test --config configs/language.yaml": (
         f"genloc test --config configs/language.yaml --data.root data/ap10k {ONE_STEP} --ckpt_path none"
     ),
+    "genloc fit --config configs/language.yaml --config configs/language/sd15.yaml "
+    "--config configs/language/vicuna.yaml --data.root data/ap10k --name vicuna": (
+        "genloc fit --config configs/language.yaml --config configs/language/sd15.yaml "
+        f"--config configs/language/vicuna.yaml --data.root data/ap10k --name vicuna {ONE_STEP}"
+    ),
     # The page itself runs in tests/app; here its command is understood.
     "genloc app --adapter runs/quickstart/adapter": "genloc app --adapter runs/made/adapter --help",
     "genloc predict clips/horse.mp4 --adapter runs/quickstart/adapter --track": (
@@ -149,6 +154,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder like a fresh clone, with small data in it."""
     from genloc.data.zoo import write_zoo
     from genloc.splits import few_shot, read_source, write_split, zero_shot
+    from tests.language.make_language import write_decoder
     from tests.make_adapter import write_adapter, write_visual_adapter
     from tests.make_categories import write_categories
     from tests.make_prior import tiny_modules, write_folder
@@ -192,6 +198,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (clone / "clips").mkdir()
     write_clip(clone / "clips" / "horse.mp4", 6)
     write_visual_adapter(clone / "runs" / "asked")
+    write_decoder(clone / "weights" / "vicuna-7b-v1.5")
     (clone / "heron.json").write_text('{"keypoints": {"beak": [120, 84], "tail": [30, 150]}}')
     for name in ("a.jpg", "b.jpg", "lake.jpg", "heron.jpg"):
         cv2.imwrite(str(clone / name), np.zeros((200, 300, 3), np.uint8))
