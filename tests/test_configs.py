@@ -244,17 +244,42 @@ def test_examples_are_asked_for_by_the_measured_recipe() -> None:
     assert given["trainer"]["gradient_clip_val"] == episodes.CLIP
 
 
-def test_a_decoder_of_one_s_own_trains_and_is_scored(prior: Path, tmp_path: Path) -> None:
+LANGUAGE = ["language.yaml", "language/sd15.yaml", "language/vicuna.yaml"]  # in this order
+
+
+@pytest.mark.parametrize("overlay", sorted(path.stem for path in CONFIGS.glob("language/*.yaml")))
+def test_language_models_train_and_are_scored_over_a_configuration(
+    overlay: str, prior: Path, tmp_path: Path
+) -> None:
     from tests.language.make_language import write_decoder
 
     ap10k(tmp_path / "data")
-    rows = [CONFIGS / "language.yaml", CONFIGS / "language" / "vicuna.yaml"]
-    arguments = [word for row in rows for word in ("--config", str(row))]
+    rows = LANGUAGE[: LANGUAGE.index(f"language/{overlay}.yaml") + 1]
+    arguments = [word for row in rows for word in ("--config", str(CONFIGS / row))]
     arguments += small(tmp_path / "data", prior, tmp_path / "runs")
-    decoder = "--model.model.init_args.decoder.init_args.source"
-    arguments += [decoder, str(write_decoder(tmp_path / "vicuna"))]
+    if overlay == "vicuna":
+        decoder = "--model.model.init_args.decoder.init_args.source"
+        arguments += [decoder, str(write_decoder(tmp_path / "vicuna"))]
     assert main(["fit", *arguments]) == 0
     assert main(["test", *arguments, "--ckpt_path", "none"]) == 0
+
+
+def test_a_language_model_s_overlays_give_locllm_s_numbers_on_stable_diffusion() -> None:
+    laid = resolve([CONFIGS / row for row in LANGUAGE], {})
+    data, model = laid["data"], laid["model"]
+    inside = model["model"]["init_args"]
+    assert data["crop_size"] == 512 and inside.get("tokens", 256) == 256
+    assert inside["prior"]["init_args"]["source"].endswith("stable-diffusion-v1-5")
+    assert (inside["timestep"], inside["rounds"], inside["together"]) == (1, 5, True)
+    # arXiv:2406.04659's published training script
+    assert (laid["trainer"]["max_epochs"], data["effective_batch"]) == (12, 64)
+    assert (model["lr"], model["lr_lora"], model["weight_decay"]) == (5e-4, 5e-4, 0.05)
+    assert (data["padding"], model["schedule"]) == (1.0, "cosine")
+    drawn = data["augmentation"]
+    assert (drawn["flip"], drawn["rotation_p"], drawn["scale"]) == (0.5, 0.5, 0.3)
+    assert 2 * drawn["rotation"] == 40  # where the normal angle is cut
+    lora = inside["decoder"]["init_args"]["lora"]
+    assert (lora["rank"], lora["alpha"], lora["dropout"]) == (8, 16, 0.05)
 
 
 PUBLISHED = {

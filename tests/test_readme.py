@@ -126,6 +126,11 @@ RUN_AS = {
     "genloc test --config configs/language.yaml": (
         f"genloc test --config configs/language.yaml --data.root data/ap10k {ONE_STEP} --ckpt_path none"
     ),
+    "genloc fit --config configs/language.yaml --config configs/language/sd15.yaml "
+    "--config configs/language/vicuna.yaml --data.root data/ap10k --name vicuna": (
+        "genloc fit --config configs/language.yaml --config configs/language/sd15.yaml "
+        f"--config configs/language/vicuna.yaml --data.root data/ap10k --name vicuna {ONE_STEP}"
+    ),
     # The page itself runs in tests/app; here its command is understood.
     "genloc app --adapter runs/quickstart/adapter": "genloc app --adapter runs/made/adapter --help",
     "genloc predict clips/horse.mp4 --adapter runs/quickstart/adapter --track": (
@@ -175,6 +180,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from genloc.skeleton import Skeleton
     from genloc.splits import few_shot, held_out, read_source, write_split, zero_shot
     from tests.labels.make_labels import write_deeplabcut
+    from tests.language.make_language import write_decoder
     from tests.make_adapter import write_adapter, write_text_adapter, write_visual_adapter
     from tests.make_categories import write_categories
     from tests.make_coco import write_coco
@@ -228,6 +234,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_clip(clone / "clips" / "horse.mp4", 6)
     write_visual_adapter(clone / "runs" / "asked")
     write_text_adapter(clone / "runs" / "told")
+    write_decoder(clone / "weights" / "vicuna-7b-v1.5")
     (clone / "heron.json").write_text('{"keypoints": {"beak": [120, 84], "tail": [30, 150]}}')
     for name in ("a.jpg", "b.jpg", "lake.jpg", "heron.jpg"):
         cv2.imwrite(str(clone / name), np.zeros((200, 300, 3), np.uint8))

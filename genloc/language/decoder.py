@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,6 +18,11 @@ from genloc.language.conversations import every_text
 SCRATCH = "scratch"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
+CONVERT = (
+    "from transformers import AutoModelForCausalLM, AutoTokenizer; "
+    "AutoModelForCausalLM.from_pretrained({0!r}).save_pretrained('NEW_FOLDER'); "
+    "AutoTokenizer.from_pretrained({0!r}).save_pretrained('NEW_FOLDER')"
+)
 PAD, BEGIN, END, UNKNOWN = "<pad>", "<s>", "</s>", "<unk>"
 
 
@@ -167,19 +173,26 @@ class Decoder(nn.Module):
         if not any(folder.glob("*.safetensors")):
             raise FileNotFoundError(
                 f"source={self.source!r} holds no .safetensors. Pickled weights (.bin) are never loaded here; "
-                "where you trust them, convert them once: AutoModelForCausalLM.from_pretrained(FOLDER)"
-                ".save_pretrained(NEW_FOLDER)"
+                f"where you trust them, convert them once in Python: {CONVERT.format(str(folder))}"
             )
         try:
-            if not any((folder / name).is_file() for name in TOKENIZER_FILES):
-                # Some versions of transformers would make an empty one up.
+            there = [name for name in TOKENIZER_FILES if (folder / name).is_file()]
+            if not there:  # some versions of transformers would make an empty one up
                 raise FileNotFoundError(f"none of {', '.join(TOKENIZER_FILES)}")
+            if there[0].endswith(".model") and importlib.util.find_spec("sentencepiece") is None:
+                # transformers would then ask for tiktoken, which cannot read it either.
+                raise FileNotFoundError(f"{there[0]} needs: pip install sentencepiece protobuf")
             self.tokenizer = AutoTokenizer.from_pretrained(str(folder), local_files_only=True)
         except Exception as error:  # each kind of tokenizer raises its own
             raise FileNotFoundError(
                 f"source={self.source!r}: no tokenizer can be read from it ({error}); copy the tokenizer's "
                 "files beside the weights"
             ) from error
+        if self.tokenizer.eos_token_id is None:
+            raise ValueError(
+                f"source={self.source!r}: its tokenizer has no eos_token, which ends every answer; name it in "
+                "tokenizer_config.json"
+            )
         try:
             self.model, info = AutoModelForCausalLM.from_pretrained(
                 str(folder),
@@ -298,10 +311,13 @@ def _wrapped(made: Any) -> Any:
 
 
 def _fingerprint(model: nn.Module) -> str:
-    """16 hex digits of a model's weights, from up to 1,024 evenly spaced values of each tensor."""
+    """16 hex digits of a model's weights, from up to 1,024 evenly spaced values of each tensor.
+
+    In bf16, so that weights have the same on a GPU, where they are read in it, and on a CPU.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         step = max(1, -(-tensor.numel() // 1024))
-        sample = tensor.detach().flatten()[::step].to("cpu", torch.float16)
+        sample = tensor.detach().flatten()[::step].to("cpu", torch.bfloat16).view(torch.int16)
         digest.update(f"{name}{tuple(tensor.shape)}".encode() + sample.numpy().tobytes())
     return digest.hexdigest()[:16]

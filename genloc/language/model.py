@@ -1,8 +1,8 @@
 """`KeypointLM`: a language model that sees what GenLoc sees and says where a keypoint is.
 
 LocLLM (https://arxiv.org/abs/2406.04659) with the frozen image generator in the place of DINOv2: the
-features of an up-block, 16x16 = 256 of them for crops of 512 pixels, go through a projector into the
-embeddings of a decoder language model, which reads a description and a question and writes the place.
+features of the up-blocks, on one grid of 16x16 = 256 places for crops of 512 pixels, go through a projector
+into the embeddings of a decoder language model, which reads a description and a question and writes the place.
 
 Letters: B crops, K keypoints, T image tokens, C feature channels, E channels of the decoder's
 embeddings, L tokens of text, S crop pixels.
@@ -40,7 +40,7 @@ class KeypointLM(nn.Module):
     Args:
         prior: the frozen image generator.
         decoder: the language model; where it is made from scratch, all of it learns.
-        tokens: the finest grid of features with at most so many places is shown to the decoder.
+        tokens: the decoder is shown all features on the finest of their grids with at most so many places.
         rounds: questions in a training conversation, at most.
         together: the questions of a crop follow one another, as in LocLLM; false: each is a conversation of
             its own, as in evaluation, and only the picture is shared.
@@ -127,10 +127,8 @@ class KeypointLM(nn.Module):
         self.skeleton = skeleton
         self.decoder.load(list(self.descriptions.values()), tokenizer)
         if self.projector is None:
-            size = float(
-                self.decoder.model.get_input_embeddings().weight.detach()[:1000].float().std()
-            )
-            width = sum(feature_widths(self.genloc))
+            own = self.decoder.model.get_input_embeddings().weight.detach()[:1000].float()
+            width, size = sum(feature_widths(self.genloc)), float(own.std())
             self.projector = Projector(width, self.decoder.hidden, size=size, seed=self.seed)
         return self
 
@@ -139,6 +137,7 @@ class KeypointLM(nn.Module):
     @torch.no_grad()
     def front(self, latent: Tensor) -> list[Tensor]:
         """All that the frozen net gives for crops: one tensor [B, C, h, w] in its dtype, to be kept.
+        C is the sum of `feature_widths` for crops of any size.
 
         Args:
             latent: [B, 4, S/8, S/8].
@@ -147,15 +146,15 @@ class KeypointLM(nn.Module):
             ValueError: no grid has as few places as `tokens`.
         """
         grids = features(self.genloc, None, latent=latent)
-        fitting = [grid for grid in grids if grid.shape[-2] * grid.shape[-1] <= self.tokens]
+        sizes = [(grid.shape[-2], grid.shape[-1]) for grid in grids]
+        fitting = [(h, w) for h, w in sizes if h * w <= self.tokens]
         if not fitting:
-            sizes = ", ".join(f"{grid.shape[-2]}x{grid.shape[-1]}" for grid in grids)
+            there = ", ".join(f"{h}x{w}" for h, w in sizes)
             raise ValueError(
-                f"tokens={self.tokens}: the grids of features are {sizes} for crops of this size; give at "
-                f"least {grids[0].shape[-2] * grids[0].shape[-1]}, or smaller crops (data.crop_size)"
+                f"tokens={self.tokens}: the grids of features are {there} for crops of this size; give at "
+                f"least {sizes[0][0] * sizes[0][1]}, or smaller crops (data.crop_size)"
             )
-        coarser = [F.interpolate(grid, fitting[-1].shape[-2:], mode="bilinear") for grid in fitting]
-        return [torch.cat(coarser, 1)]
+        return [torch.cat([_brought_to(fitting[-1], grid) for grid in grids], 1)]
 
     def encode(self, image: Tensor) -> Tensor:
         """The clean latents of crops [B, 3, S, S], [B, 4, S/8, S/8]."""
@@ -167,7 +166,7 @@ class KeypointLM(nn.Module):
 
     def front_facts(self) -> dict[str, Any]:
         """All that `front` depends on besides the prior, the latent and the timestep."""
-        return {"features of at most": self.tokens}
+        return {"all features on a grid of at most": self.tokens}
 
     def _see(
         self, image: Tensor | None, latent: Tensor | None, front: Sequence[Tensor] | None
@@ -226,8 +225,8 @@ class KeypointLM(nn.Module):
         tokens, _ = padded([ids for ids, _ in rows], 0, seen.device)
         labels, _ = padded([known for _, known in rows], IGNORED, seen.device)
         text = self.decoder.embed(tokens)
-        if self.together:
-            said = foretell(self.decoder.model, seen, text)
+        if self.together or self.decoder.gradient_checkpointing:  # which keeps no keys and values
+            said = foretell(self.decoder.model, seen[owner], text)
         else:
             said = foretell_apart(self.decoder.model, seen, text, owner)
         return said.float(), labels, owner
@@ -289,7 +288,8 @@ class KeypointLM(nn.Module):
         try:
             seen = self._head(self._see(image, latent, front))
             asked = [self.decoder.ids(ask(key, d).prompt) for key, d in self.descriptions.items()]
-            most = len(self.decoder.ids(SAMPLE)) + 1
+            # A tokenizer may have "000" whole and "512" in digits.
+            most = max(len(self.decoder.ids(SAMPLE)), len(SAMPLE)) + 1
             told, sure = speak(self.decoder.model, seen, asked, most=most, end=self.decoder.end)
         finally:
             self.decoder.train(learning)
@@ -321,3 +321,8 @@ class KeypointLM(nn.Module):
         from genloc.language.saved import save_language
 
         return save_language(folder, model=self, skeleton=skeleton, recipe=recipe, metrics=metrics)
+
+
+def _brought_to(size: tuple[int, int], grid: Tensor) -> Tensor:
+    """Features [B, C, h, w] on a grid of `size`: interpolated up to a finer one, averaged down to a coarser."""
+    return F.interpolate(grid, size, mode="area" if size[0] < grid.shape[-2] else "bilinear")

@@ -22,7 +22,14 @@ from safetensors.torch import save
 from torch import Tensor
 
 from genloc import __version__
-from genloc.adapter import AdapterError, fill, plain_values, skeleton_of, write_whole
+from genloc.adapter import (
+    LANGUAGE_FILE,
+    AdapterError,
+    fill,
+    plain_values,
+    skeleton_of,
+    write_whole,
+)
 from genloc.conditions.descriptions import plain
 from genloc.language.decoder import Decoder, DecoderLoRA
 from genloc.language.model import KeypointLM
@@ -31,7 +38,6 @@ from genloc.predictor import KeypointPredictor
 from genloc.skeleton import Skeleton
 
 FORMAT = 1
-FACTS_FILE = "language.yaml"
 WEIGHTS_FILE = "language.safetensors"
 TOKENIZER_FILE = "tokenizer.json"
 WANTED = ("format", "prior", "decoder", "model", "skeleton", "recipe", "metrics", "files")
@@ -86,7 +92,7 @@ def save_language(
         "files": {name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
     }
     text = yaml.safe_dump(plain_values(facts), sort_keys=False, allow_unicode=True)
-    write_whole(Path(folder), files | {FACTS_FILE: text.encode()})
+    write_whole(Path(folder), files | {LANGUAGE_FILE: text.encode()})
     return Path(folder)
 
 
@@ -121,7 +127,7 @@ def load_language(
         )
         model = KeypointLM(prior, made, **facts["model"])
     except (TypeError, ValueError, KeyError) as error:
-        raise AdapterError(f"{folder / FACTS_FILE} is not valid: {error!r}") from error
+        raise AdapterError(f"{folder / LANGUAGE_FILE} is not valid: {error!r}") from error
     tokenizer = folder / TOKENIZER_FILE if made.scratch else None
     if tokenizer is not None and not tokenizer.is_file():
         raise AdapterError(f"{folder} lacks {TOKENIZER_FILE}: copy the whole folder again")
@@ -167,10 +173,10 @@ def _learned(model: KeypointLM) -> dict[str, Tensor]:
 
 
 def _facts(folder: Path) -> dict[str, Any]:
-    file = folder / FACTS_FILE
+    file = folder / LANGUAGE_FILE
     if not file.is_file():
         raise FileNotFoundError(
-            f"{folder} holds no language model: there is no {FACTS_FILE}. Give the folder that training "
+            f"{folder} holds no language model: there is no {LANGUAGE_FILE}. Give the folder that training "
             "wrote (runs/language/adapter)."
         )
     try:
@@ -180,7 +186,7 @@ def _facts(folder: Path) -> dict[str, Any]:
     lacking = [name for name in WANTED if not isinstance(facts, dict) or name not in facts]
     if lacking or facts["format"] != FORMAT:
         raise AdapterError(
-            f"{file} lacks {lacking}: not a whole {FACTS_FILE}"
+            f"{file} lacks {lacking}: not a whole {LANGUAGE_FILE}"
             if lacking
             else f"{file} has format {facts['format']!r}; this is genloc {__version__}, which reads {FORMAT}"
         )

@@ -31,13 +31,13 @@ def make_language(folder: Path, source: str = "scratch", **more: object) -> Keyp
     return KeypointLM(Prior(str(prior), dtype="fp32"), decoder, **more).ask_for(LEGS)  # type: ignore[arg-type]
 
 
-def write_decoder(folder: Path, *, tokenizer: bool = True) -> Path:
+def write_decoder(folder: Path, *, tokenizer: bool = True, seed: int = 5) -> Path:
     """A random decoder with a tokenizer, as transformers itself writes them."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     made = Decoder(width=16, layers=1, heads=2).load()
     with torch.random.fork_rng():
-        torch.manual_seed(5)
+        torch.manual_seed(seed)
         config = LlamaConfig(
             vocab_size=len(made.tokenizer),
             hidden_size=16,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -56,7 +58,37 @@ def test_a_local_folder_is_read_frozen_with_lora_on_queries_and_values(tmp_path:
     torch.testing.assert_close(decoder.model(ids).logits, plain(ids).logits)  # B = 0 at first
 
 
-def test_what_cannot_be_read_is_said_in_one_sentence(tmp_path: Path) -> None:
+def test_weights_have_one_fingerprint_in_every_precision(tmp_path: Path) -> None:
+    """What was trained in bf16 on a GPU is used in fp32 on a CPU."""
+    folder = str(write_decoder(tmp_path / "vicuna"))
+    given = {Decoder(folder, dtype=dtype).load().fingerprint for dtype in ("fp32", "bf16")}  # type: ignore[arg-type]
+    other = write_decoder(tmp_path / "other", seed=6)
+    assert len(given) == 1 and Decoder(str(other)).load().fingerprint not in given
+
+
+def test_pickled_weights_are_refused_with_the_lines_that_convert_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from safetensors.torch import load_file
+
+    folder = write_decoder(tmp_path / "vicuna")
+    expected = Decoder(str(folder)).load()
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    kept = {"temperature": 0.9, "top_p": 0.6, "max_length": 4096, "bos_token_id": 1}  # Vicuna's
+    (folder / "generation_config.json").write_text(json.dumps(kept))
+    with pytest.raises(FileNotFoundError, match="Pickled weights") as refused:
+        Decoder(str(folder)).load()
+    monkeypatch.chdir(tmp_path)
+    exec(str(refused.value).partition("in Python: ")[2])
+    converted = Decoder("NEW_FOLDER").load()
+    assert converted.fingerprint == expected.fingerprint
+    assert converted.ids("Where?") == expected.ids("Where?")
+
+
+def test_what_cannot_be_read_is_said_in_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with pytest.raises(FileNotFoundError, match="no decoder in source"):
         Decoder(str(tmp_path / "nowhere")).load()
     folder = write_decoder(tmp_path / "bare", tokenizer=False)
@@ -65,11 +97,18 @@ def test_what_cannot_be_read_is_said_in_one_sentence(tmp_path: Path) -> None:
     folder = write_decoder(tmp_path / "whole")
     with pytest.raises(ValueError, match=r"no layers called .'c_attn'."):
         Decoder(str(folder), lora=DecoderLoRA(targets=("c_attn",))).load()
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
-    with pytest.raises(FileNotFoundError, match="Pickled weights"):
-        Decoder(str(folder)).load()
     (folder / "model.safetensors").write_bytes(b"nothing")
     with pytest.raises(ValueError, match="cannot be loaded"):
+        Decoder(str(folder)).load()
+    told = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(told | {"eos_token": None}))
+    with pytest.raises(ValueError, match="no eos_token"):
+        Decoder(str(folder)).load()
+    (folder / "tokenizer.json").rename(folder / "tokenizer.model")
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
+    with pytest.raises(
+        FileNotFoundError, match=r"tokenizer\.model needs: pip install sentencepiece"
+    ):
         Decoder(str(folder)).load()
     for bad in ({"width": 30, "heads": 4}, {"dtype": "int8"}):
         with pytest.raises(ValueError, match=next(iter(bad))):

@@ -1,15 +1,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from genloc.language.answers import read
 from genloc.language.conversations import ask
+from genloc.language.decoder import Decoder
 from genloc.language.model import KeypointLM
 from genloc.losses import AnswerLoss
+from genloc.models import Prior
+from genloc.models.features import features
+from genloc.models.weights import ASSETS
 from tests.language.make_language import LEGS, SIDE, crops, make_language, write_decoder
 
 POINTS = torch.tensor([[[10.0, 20], [30, 40], [50, 5]], [[1, 2], [3, 4], [60, 60]]])
@@ -102,12 +108,91 @@ def test_latents_and_features_that_are_kept_give_the_same(lm: KeypointLM) -> Non
     front = lm.front(latent)
     torch.testing.assert_close(answers(lm, None, latent=latent, front=front)[0], expected)
     assert front[0].shape[-2:] == (8, 8)
-    lm.tokens = 20
-    assert lm.front(latent)[0].shape[-2:] == (4, 4)
+
+
+def test_finer_features_are_averaged_onto_the_grid_that_is_shown(tmp_path: Path) -> None:
+    lm = make_language(tmp_path, tokens=20)
+    latent = lm.encode(crops())
+    coarse, fine = features(lm.genloc, None, latent=latent)
+    assert coarse.shape[-2:] == (4, 4) and fine.shape[-2:] == (8, 8)
+    blocks = (
+        fine[..., ::2, ::2] + fine[..., ::2, 1::2] + fine[..., 1::2, ::2] + fine[..., 1::2, 1::2]
+    ) / 4
+    (shown,) = lm.front(latent)
+    torch.testing.assert_close(shown, torch.cat([coarse, blocks], 1))
+    assert torch.isfinite(answers(lm, None, latent=latent)[0]).all()
+    assert lm.locate(None, SIDE, latent=latent)[0].shape == (2, 3, 2)
     lm.tokens = 3
-    with pytest.raises(ValueError, match="the grids of features are"):
+    with pytest.raises(ValueError, match="the grids of features are 4x4, 8x8"):
         lm.front(latent)
-    lm.tokens = 256
+
+
+@pytest.mark.parametrize("size", [128, 256])
+def test_the_built_in_prior_s_crops_of_either_size_are_learned_from_and_answered(size: int) -> None:
+    lm = KeypointLM(Prior("tiny", dtype="fp32"), Decoder(width=16, layers=1, heads=2)).ask_for(LEGS)
+    image = F.interpolate(crops(1), (size, size))
+    assert lm.front(lm.encode(image))[0].shape == (1, 128 + 96 + 64, 16, 16)
+    loss = AnswerLoss()(*lm.answers(image, POINTS[:1], VISIBLE[:1], size, generators()[:1]), 1)
+    loss.backward()
+    assert lm.projector is not None and lm.projector.linear.weight.grad is not None
+    assert (lm.projector.linear.weight.grad.abs().sum(0) > 0).all()  # every feature and place
+    assert lm.locate(image)[0].shape == (1, 3, 2)
+
+
+def test_stable_diffusion_s_crops_of_512_are_256_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its architecture at full size, without numbers."""
+    from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+
+    class Bare:
+        def read(self, kind: Any, folder: str) -> Any:
+            with torch.device("meta"):
+                return kind.from_config(kind.load_config(str(ASSETS / "sd15"), subfolder=folder))
+
+        def unet(self) -> Any:
+            return self.read(UNet2DConditionModel, "unet")
+
+        def vae(self) -> Any:
+            return self.read(AutoencoderKL, "vae")
+
+        def scheduler_config(self) -> Any:
+            return DDPMScheduler.load_config(str(ASSETS / "sd15"), subfolder="scheduler")
+
+    monkeypatch.setattr("genloc.models.prior.find_weights", lambda *_, **__: Bare())
+    monkeypatch.setattr("genloc.models.prior._short_hash", lambda *_: "none")
+    monkeypatch.setattr(Prior, "_encode_empty", lambda _: torch.zeros(1, 77, 768))
+    lm = KeypointLM(Prior("sd15"), Decoder(width=16, layers=1, heads=2)).ask_for(LEGS).to("meta")
+    (front,) = lm.front(torch.empty(1, 4, 64, 64, device="meta"))
+    assert front.shape == (1, 1280 + 640 + 320, 16, 16)
+    assert lm._see(None, None, [front]).shape == (1, 256, 16)
+
+
+def test_recomputed_activations_hide_no_picture(tmp_path: Path) -> None:
+    """Under gradient checkpointing transformers drops the keys and values of the picture without a failure."""
+    lm = make_language(tmp_path, together=False)
+    expected = answers(lm)[0]
+    lm.decoder = Decoder(width=16, layers=2, heads=2, gradient_checkpointing=True)
+    lm.ask_for(LEGS).decoder.model.train()
+    torch.testing.assert_close(answers(lm)[0], expected)
+
+
+def test_an_answer_has_room_for_every_digit(
+    lm: KeypointLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Other tokenizers have "000" whole, but not every three digits."""
+    from genloc.language import model
+
+    given: list[int] = []
+    monkeypatch.setattr(model, "SAMPLE", "[000,000]")
+
+    def speak(*_: Any, most: int, **__: Any) -> tuple[list[list[int]], list[list[float]]]:
+        given.append(most)
+        return [[]] * 6, [[]] * 6
+
+    plain = lm.decoder.ids
+    monkeypatch.setattr(model, "speak", speak)
+    monkeypatch.setattr(lm.decoder, "ids", lambda text: plain(text.replace("000", "0")))
+    lm.say(crops())
+    assert given == [len("[000,000]") + 1]
 
 
 def test_cached_answers_are_those_of_the_whole_text_each_time(lm: KeypointLM) -> None:
@@ -168,27 +253,32 @@ def test_a_decoder_of_one_s_own_learns_by_lora_and_projector(tmp_path: Path) -> 
     assert all(".lora_" in name for name in learning if name.startswith("decoder"))
 
 
-def test_a_few_steps_teach_it_four_places(tmp_path: Path) -> None:
-    """Overfits: every part of the chain from crop to parsed answer carries."""
+def test_what_it_has_memorised_follows_the_picture(tmp_path: Path) -> None:
+    """Overfits: every part of the chain from crop to parsed answer carries. Shown another crop than the one
+    it is asked about, it says that one's places."""
+    count = 5
     lm = make_language(tmp_path, paraphrase=False, together=False, describe=False)
-    image = crops()
-    front = lm.front(lm.encode(image))
+    front = lm.front(lm.encode(crops(count)))
+    points = torch.rand(count, 3, 2, generator=torch.Generator().manual_seed(4)) * SIDE - 0.5
+    visible = torch.ones(count, 3, dtype=torch.bool)
+    chance = [np.random.default_rng(i) for i in range(count)]
     optimiser = torch.optim.Adam([p for p in lm.parameters() if p.requires_grad], 1e-2)
-    for _ in range(150):
-        loss = AnswerLoss()(*answers(lm, None, front=front), 2)
+    for _ in range(200):
+        said = lm.answers(None, points, visible, SIDE, chance, front=front)
+        loss = AnswerLoss()(*said, count)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+
     xy, scores = lm.locate(None, SIDE, front=front)
-    error = (xy - POINTS).norm(dim=-1)[VISIBLE]
-    assert error.max() < 0.03 * SIDE, error
-    assert (scores[VISIBLE] > 0.5).all()
+    another, _ = lm.locate(None, SIDE, front=[front[0].roll(1, 0)])
+    assert (xy - points).norm(dim=-1).max() < 0.03 * SIDE
+    assert (scores > 0.5).all()
+    assert (another - points).norm(dim=-1).mean() > 0.2 * SIDE
+    torch.testing.assert_close(another, xy.roll(1, 0))
 
 
 def test_it_must_be_asked_for_something_first(tmp_path: Path) -> None:
-    from genloc.language.decoder import Decoder
-    from genloc.models import Prior
-
     bare = KeypointLM(Prior("tiny"), Decoder())
     with pytest.raises(RuntimeError, match="ask_for"):
         bare.locate(crops())

@@ -6,9 +6,12 @@ import pytest
 import torch
 import yaml
 
-from genloc.adapter import AdapterError
+from genloc.adapter import AdapterError, load_adapter
+from genloc.app.tasks import Tasks
+from genloc.hub import push_to_hub
 from genloc.language.model import KeypointLM
 from genloc.language.saved import language_predictor, load_language, save_language
+from genloc.predictor import KeypointPredictor
 from tests.language.make_language import LEGS, SIDE, crops, make_language, write_decoder
 
 RECIPE = {"crop_size": SIDE, "padding": 1.25}
@@ -45,6 +48,18 @@ def test_what_is_written_comes_back(own: bool, tmp_path: Path) -> None:
     picture = ((crops(1)[0] + 1) * 127.5).byte().permute(1, 2, 0).numpy()
     located = predictor(picture)
     assert located.xy.shape == (1, 3, 2) and located.heatmaps is None
+
+
+def test_what_reads_other_adapters_says_which_command_reads_it(tmp_path: Path) -> None:
+    lm = make_language(tmp_path)
+    folder = save_language(tmp_path / "a", model=lm, skeleton=LEGS, recipe=RECIPE, metrics={})
+    for read in (load_adapter, KeypointPredictor.from_pretrained, Tasks.of_adapter):
+        with pytest.raises(
+            AdapterError, match=f"holds a language model .* predict --adapter {folder}"
+        ):
+            read(folder)
+    with pytest.raises(AdapterError, match="holds a language model"):
+        push_to_hub(folder, "owner/name")
 
 
 def test_what_is_not_whole_or_belongs_elsewhere_is_refused(tmp_path: Path) -> None:
