@@ -24,6 +24,9 @@ from pycocotools.cocoeval import COCOeval
 from genloc.cli import main
 from genloc.keypoints import Keypoints
 from genloc.metrics.coco import STATS
+from genloc.metrics.oks import oks
+from genloc.report.analysis import analyse
+from genloc.report.record import Record
 from genloc.skeleton import OKS_SIGMAS
 from genloc.splits import read_split
 from genloc.training.scores import Scores
@@ -145,6 +148,18 @@ def test_scarcenets_few_shots(command: str, real_data: Path, tmp_path: Path) -> 
     results, numbers = run(command, "ap10k", "scarcenet", tmp_path / "data", tmp_path, *more)
     same(numbers, by_hand(file, results, "ap10k-legacy"))
     same(numbers["other_sigmas"]["ap10k"], by_hand(file, results, "ap10k"))
+    name = {"validate": "val", "test": "test"}[command]
+    record = Record.read(tmp_path / f"run/record-{name}.npz")  # the report, by the same sigmas
+    shown = analyse(record, results)
+    legacy, corrected = (
+        oks(shown.xy, record.keypoints, record.area, OKS_SIGMAS[sigmas])
+        for sigmas in ("ap10k-legacy", "ap10k")
+    )
+    np.testing.assert_array_equal(shown.oks, legacy)
+    assert (legacy != corrected).all()
+    assert shown.ap == numbers["AP"]
+    assert {group.name: group.ap for group in shown.species} == numbers["per_species"]
+    assert np.mean([group.ap for group in shown.species]) == pytest.approx(numbers["AP"])
     assert len(results) == 2, "the split is of the training set alone"
 
 

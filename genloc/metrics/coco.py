@@ -20,7 +20,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from genloc.metrics.oks import oks_nms
-from genloc.skeleton import OKS_SIGMAS, Skeleton
+from genloc.skeleton import Skeleton
 
 STATS = ("AP", "AP50", "AP75", "APM", "APL", "AR")
 _PLACES = (0, 1, 2, 3, 4, 5)  # of STATS in what COCOeval.summarize writes for keypoints
@@ -53,14 +53,7 @@ class CocoAP:
         sigmas: str | None = None,
         nms: float | None = 0.9,
     ) -> None:
-        if sigmas is not None and sigmas not in OKS_SIGMAS:
-            raise ValueError(f"no sigmas {sigmas!r}; known: {sorted(OKS_SIGMAS)}")
-        self.sigmas = skeleton.sigmas if sigmas is None else OKS_SIGMAS[sigmas]
-        if len(self.sigmas) != skeleton.num_keypoints:
-            raise ValueError(
-                f"sigmas {sigmas!r} are for {len(self.sigmas)} keypoints, skeleton "
-                f"{skeleton.name!r} has {skeleton.num_keypoints}"
-            )
+        self.sigmas = skeleton.scored_by(sigmas).sigmas
         if not ground_truth["annotations"]:
             raise ValueError("ground_truth has no annotations: there is nothing to score against")
         length = 3 * skeleton.num_keypoints

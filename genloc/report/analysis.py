@@ -70,6 +70,8 @@ class Analysis:
         species, keypoints: groups.
         shares: share of each of `KINDS`. without: AP with one kind of error removed.
         exchanged: instances whose OKS would gain at least 0.1 if left and right were exchanged.
+        together: of the left and right partners that are both labelled, the share located at one place, within
+            0.01 of the longer side of the box, and the share labelled so.
         oks_curve, pck_curve: name -> share at `OKS_AT` and `PCK_AT`.
         calibration: of keypoint scores against PCK@0.1.
         ap: recomputed from the record, which `without` compares with.
@@ -84,6 +86,7 @@ class Analysis:
     shares: dict[str, float]
     without: dict[str, float]
     exchanged: np.ndarray
+    together: tuple[float, float]
     oks_curve: dict[str, np.ndarray]
     pck_curve: dict[str, np.ndarray]
     calibration: Calibration
@@ -158,6 +161,7 @@ def analyse(record: Record, results: Sequence[dict[str, Any]], name: str = "this
             for kind in KINDS[1:]
         },
         exchanged=mirrored >= similar + 0.1,
+        together=(_together(record, xy), _together(record, truth[..., :2])),
         oks_curve={
             name: _share_above(similar, OKS_AT),
             mean_name: _share_above(oks(pose, truth, record.area, sigmas), OKS_AT),
@@ -218,6 +222,15 @@ def _offsets(xy: np.ndarray, record: Record) -> np.ndarray:
     """[N, K] distance to the truth over the longer side of the box."""
     distance = np.linalg.norm(xy - record.keypoints[..., :2], axis=-1)
     return distance / record.boxes[:, None, 2:].max(axis=-1)
+
+
+def _together(record: Record, xy: np.ndarray) -> float:
+    """Share of pairs, both labelled, that lie within 0.01 of the box's longer side of each other."""
+    left, right = np.array(record.skeleton.flip_pairs, int).reshape(-1, 2).T
+    labelled = record.keypoints[..., 2] > 0
+    apart = np.linalg.norm(xy[:, left] - xy[:, right], axis=-1)
+    apart /= record.boxes[:, None, 2:].max(axis=-1)
+    return _mean(apart[labelled[:, left] & labelled[:, right]] <= 0.01)
 
 
 def _score(record: Record, xy: np.ndarray, scores: np.ndarray) -> dict[str, Any]:

@@ -122,6 +122,24 @@ class Skeleton:
         named = (i for i, name in enumerate(self.keypoints) if _SIDE.search(name))
         return tuple(i for i in named if self.sides[i] == "centre")
 
+    def scored_by(self, sigmas: str | None) -> Skeleton:
+        """The same keypoints with the sigmas that `OKS_SIGMAS` has under a name; None keeps its own.
+
+        Raises:
+            ValueError: no such name, or sigmas of another number of keypoints.
+        """
+        if sigmas is None:
+            return self
+        if sigmas not in OKS_SIGMAS:
+            raise ValueError(f"no sigmas {sigmas!r}; known: {sorted(OKS_SIGMAS)}")
+        values = OKS_SIGMAS[sigmas]
+        if len(values) != self.num_keypoints:
+            raise ValueError(
+                f"sigmas {sigmas!r} are for {len(values)} keypoints, skeleton {self.name!r} has "
+                f"{self.num_keypoints}"
+            )
+        return replace(self, sigmas=values)
+
     def index(self, name: str) -> int:
         """Position of a keypoint. Raises ValueError listing the known names."""
         if name not in self.keypoints:

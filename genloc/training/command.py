@@ -180,6 +180,10 @@ class TrainingCLI(LightningCLI):
         return super().instantiate_trainer(**kwargs)
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
+        for sigmas in self._get(self.config_init, "scoring").sigmas:
+            self.datamodule.skeleton.scored_by(
+                sigmas
+            )  # before anything runs that could not be scored
         path = None if self.checkpoint is None else str(self.checkpoint)
         return super()._prepare_subcommand_kwargs(subcommand) | {
             "ckpt_path": path,
@@ -215,10 +219,12 @@ class TrainingCLI(LightningCLI):
             return
         # Both are of all processes, so all must ask.
         records = self.model.scores.records()
+        scoring: Scoring = self._get(self.config_init, "scoring")
+        skeleton = self.datamodule.skeleton.scored_by(scoring.first)
         of = evaluated(self.datamodule, name, records)
-        maps = self.heatmaps.of(crops_to_show(self.datamodule, of))
+        maps = self.heatmaps.of(crops_to_show(of, skeleton))
         if self.trainer.is_global_zero and not is_trial(self.trainer):
-            record = record_of(self.datamodule, name, of, maps)
+            record = record_of(self.datamodule, name, of, maps, skeleton)
             if record is not None:
                 record.write(self.run_folder / RECORD.format(name))
             write_outcome(
@@ -228,7 +234,7 @@ class TrainingCLI(LightningCLI):
                 name,
                 records,
                 self.checkpoint,
-                self._get(self.config_init, "scoring"),
+                scoring,
             )
 
 

@@ -116,7 +116,7 @@ def write_outcome(
     source = data.sources[name]
     trained_on = data.training_source()
     truth = source.ground_truth()
-    first = scoring.sigmas[0] if scoring.sigmas else None
+    first = scoring.first
     rules: dict[str, Any] = {"nms": scoring.nms}
     result = evaluate(
         records,

@@ -13,6 +13,7 @@ from genloc.metrics.matching import match_boxes
 from genloc.metrics.mean_pose import mean_pose
 from genloc.metrics.oks import oks
 from genloc.report.record import Detected, Record, Shown, choose
+from genloc.skeleton import Skeleton
 from genloc.training.data import KeypointData
 
 
@@ -44,15 +45,19 @@ def evaluated(data: KeypointData, name: str, records: Sequence[dict[str, Any]]) 
     )
 
 
-def crops_to_show(data: KeypointData, of: Evaluated) -> list[int]:
-    """Ids of the boxes whose crops the report shows, chosen from their results."""
+def crops_to_show(of: Evaluated, skeleton: Skeleton) -> list[int]:
+    """Ids of the boxes whose crops the report shows, chosen from their results.
+
+    Args:
+        of: what `evaluated` gives. skeleton: with the sigmas that the numbers are scored by.
+    """
     animals, boxes, found, _ = of
     if not animals:
         return []
     xy = np.array([r["keypoints"] for r in found], np.float64).reshape(len(found), -1, 3)
     truth = np.array([i.keypoints for i in animals])
     area = np.array([i.area for i in animals])
-    similar = oks(xy, truth, area, data.skeleton.sigmas)
+    similar = oks(xy, truth, area, skeleton.sigmas)
     worst, median = choose(similar, (truth[..., 2] > 0).sum(axis=1))
     return [boxes[i].annotation_id for i in (*worst, *median)]
 
@@ -62,6 +67,7 @@ def record_of(
     name: str,
     of: Evaluated,
     maps: Mapping[int, np.ndarray],
+    skeleton: Skeleton,
 ) -> Record | None:
     """The record of an evaluation; None where no box of a detector holds a labelled animal.
 
@@ -70,6 +76,7 @@ def record_of(
         name: "val" or "test".
         of: what `evaluated` gives for it.
         maps: id of a box -> [K, h, w], for the crops of `crops_to_show`.
+        skeleton: with the sigmas that the numbers are scored by, so that the report agrees with them.
 
     Raises:
         OSError: a picture is no longer there.
@@ -83,7 +90,7 @@ def record_of(
         return np.array([read(instance) for instance in animals])
 
     return Record(
-        skeleton=data.skeleton,
+        skeleton=skeleton,
         species={i.category_id: source.species(i.category_id) for i in animals},
         annotation_id=column(lambda i: i.annotation_id),
         image_id=column(lambda i: i.image_id),

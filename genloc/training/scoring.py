@@ -20,3 +20,8 @@ class Scoring:
     sigmas: list[str] = field(default_factory=list)
     nms: float | None = 0.9
     per_folder: bool = False
+
+    @property
+    def first(self) -> str | None:
+        """Name of the sigmas that give the numbers; None for the skeleton's own."""
+        return self.sigmas[0] if self.sigmas else None

@@ -88,6 +88,7 @@ def write_scores(run: Path, instances: int = 24) -> None:
             "APM": None,
             "PCK@0.1": 0.625,
             "per_species": {},
+            "other_sigmas": {"ap10k-legacy": {"AP": 0.47, "PCK@0.1": 0.61}},
             "mean_pose": {"of": "the training set", "AP": 0.0, "AP50": None},
             "protocol": ["annotations: <script>alert(1)</script>.json", "boxes: ground truth"],
             "notes": ["2 of 26 instances have no result"],

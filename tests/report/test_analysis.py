@@ -80,6 +80,25 @@ def test_planted_errors_are_counted(evaluation) -> None:
     assert set(found.kinds[~labelled]) == {-1}
 
 
+def test_left_and_right_at_one_place_are_counted() -> None:
+    record, results = make(24)
+    found = analyse(record, results)
+    assert found.together[0] < 0.1, "the planted errors keep them apart"
+    for result in results[:12]:  # of 24, both at the place of the left one
+        rows = np.array(result["keypoints"]).reshape(-1, 3)
+        for left, right in record.skeleton.flip_pairs:
+            rows[right, :2] = rows[left, :2]
+        result["keypoints"] = rows.ravel().tolist()
+    both = (record.keypoints[..., 2] > 0) & (
+        record.keypoints[:, list(record.skeleton.flip_index), 2] > 0
+    )
+    paired = both[:, [left for left, _ in record.skeleton.flip_pairs]]
+    again = analyse(record, results)
+    expected = paired[:12].sum() / paired.sum()
+    assert expected <= again.together[0] < expected + 0.05
+    assert again.together[1] == found.together[1] < 0.05
+
+
 def test_one_keypoint_alone_has_the_ap_of_how_often_it_is_near(evaluation) -> None:
     record, _, found = evaluation
     nose = record.skeleton.index("nose")

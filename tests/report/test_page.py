@@ -100,6 +100,7 @@ def test_what_it_is_given_is_escaped(page: Path, outline: Outline) -> None:
 
 def test_it_says_the_numbers(outline: Outline) -> None:
     said = " ".join("".join(outline.text).split())
+    assert "this run, sigmas ap10k-legacy 47.0–61.0" in said
     for number in ("50.0", "62.5", "2 of 26 instances have no result", "Ronchi and Perona"):
         assert number in said
     assert "nan" not in said.replace("nand", "").lower().split()

@@ -226,7 +226,7 @@ def test_numbers_are_collected_by_row_column_and_seed(
         f"annotations: {zoo.name}/{column}",
         "0.001: 12.0",
         "2026-11-28, a machine",
-        "has seen",
+        f"prior: {Path(prior).name}@",
     ):
         assert line in text, line
     assert f"{zoo}/" not in json.dumps([text, found.trainings])  # where it lies on this machine

@@ -151,6 +151,10 @@ model:
     given = ["--config", str(config), "--runs", str(root / "runs"), "--data.split", "few.json"]
     assert main(["fit", *given]) == 0
     assert "4 instances in 4 images" in capsys.readouterr().out
+    for wrong, said in (("mine", "no sigmas 'mine'"), ("animalpose", "are for 20 keypoints")):
+        assert main(["test", *given, "--scoring.sigmas", f"[ap10k,{wrong}]"]) == 2
+        assert said in capsys.readouterr().err
+        assert not (root / "runs/few/results-test.json").exists(), "it ran before it was said"
     assert main(["test", *given, "--scoring.sigmas", "[ap10k-legacy,ap10k]"]) == 0
     numbers = json.loads((root / "runs/few/metrics.json").read_text())["test"]
     assert "OKS sigmas: ap10k-legacy" in " ".join(numbers["protocol"])

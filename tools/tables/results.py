@@ -11,11 +11,13 @@ from typing import Any
 
 from genloc import __version__
 from tools.tables.cell import Cell
+from tools.tables.definitions import METHODS
+from tools.tables.facts import Tested, facts_below, name_of
 from tools.tables.job import Job, write_bytes
 from tools.tables.kept import finished, read_test, with_others
 from tools.tables.paper import paper_numbers
 from tools.tables.plan import Planner
-from tools.tables.recipe import what_it_has_seen
+from tools.tables.rows import acting_rates, configurations
 
 Scores = dict[str, float | None]
 MEAN_POSE = "mean pose"
@@ -138,13 +140,12 @@ def collect(
     values: dict[str, dict[str, dict[str, list[float]]]] = {}
     mean_pose: dict[str, dict[str, list[float]]] = {}
     records: list[dict[str, Any]] = []
-    protocols: dict[str, Any] = {}
-    missing = 0
+    tested: list[Tested] = []
+    done: list[Cell] = []
     for cell in cells:
         job = jobs[cell.training.name]
         path = job.metrics(cell.test)
         if not path.is_file():
-            missing += 1
             continue
         found = read_test(path, planner.options.root)
         for score in scores:
@@ -154,7 +155,8 @@ def collect(
             if (value := found["mean_pose"].get(score)) is not None:
                 kept = mean_pose.setdefault(cell.column, {})
                 kept.setdefault(score, []).append(100 * value)
-        protocols.setdefault(cell.column, []).append((found["protocol"], found["instances"]))
+        tested.append(Tested(cell.row, cell.column, found["protocol"], found["instances"]))
+        done.append(cell)
         fit = job.fitted() or {}
         records.append(
             {
@@ -162,6 +164,15 @@ def collect(
                 **{k: fit.get(k) for k in SAID}, "training": cell.training.name, "test": cell.test.name,
             }
         )  # fmt: skip
+    configs = configurations(done)
+    for record, cell in zip(records, done, strict=True):
+        method = cell.training.about["method"]
+        if METHODS[method].rate not in acting_rates(method, configs[cell.row][1]):
+            record["rate"] = None  # nothing learns at it
+    trainings = finished({**tuned, **jobs}.values(), planner.options.root)
+    for left in (*records, *(training["fit"] for training in trainings.values())):
+        if left.get("prior"):
+            left["prior"] = name_of(left["prior"])  # its folder is this machine's
     if mean_pose:
         # It depends on the training set alone: one number for each training set (seeds of a split).
         values[MEAN_POSE] = {
@@ -177,83 +188,9 @@ def collect(
         scores=scores,
         values=values,
         paper=paper_numbers(planner.table_name, planner.set_name, tuple(columns), tuple(scores)),
-        facts=_facts(planner, records, protocols, tried),
-        missing=missing,
+        facts=facts_below(planner, configs, records, tested, tried),
+        missing=len(cells) - len(done),
         records=records,
-        trainings=finished({**tuned, **jobs}.values(), planner.options.root),
+        trainings=trainings,
         asked=frozenset((cell.row, cell.seed) for cell in cells),
     )
-
-
-def _facts(
-    planner: Planner,
-    records: Sequence[Mapping[str, Any]],
-    protocols: Mapping[str, Sequence[tuple[Sequence[str], int]]],
-    tried: Mapping[str, Mapping[float, float]],
-) -> list[str]:
-    seeds = ", ".join(map(str, planner.seeds))
-    several = "one seed" if len(planner.seeds) == 1 else "mean (least to most) over the seeds"
-    facts = [f"numbers x 100; seed {seeds}: {several}"]
-    if planner.options.quick:
-        facts.insert(
-            0,
-            "QUICK FORM: two steps on a few small pictures, to see every cell run. It shows nothing.",
-        )
-    everything = [set(lines) for found in protocols.values() for lines, _ in found]
-    # Weights, crops and the prior are said below, or belong to a single cell.
-    common = [
-        line
-        for line in (next(iter(protocols.values()))[0][0] if protocols else ())
-        if all(line in lines for lines in everything)
-        and not line.startswith(("weights:", "prior", "crops:"))
-    ]
-    facts += common
-    for column, found in protocols.items():
-        lines, instances = found[0]
-        own = [line for line in lines if line.startswith("annotations:") and line not in common]
-        trained = dict.fromkeys(r["trained on"] for r in records if r["column"] == column)
-        facts.append(
-            f"{column}: {instances} animals or people tested" + "".join(f"; {line}" for line in own)
-            + f"; trained on {', '.join(trained)}"
-        )  # fmt: skip
-    lengths = sorted({(r["steps"], r["crops seen"]) for r in records})
-    if lengths:
-        low, high = lengths[0], lengths[-1]
-        text = f"{low[0]:,} steps, {low[1]:,} crops seen"
-        if low != high:
-            text += f" to {high[0]:,} steps, {high[1]:,} crops seen"
-        facts.append(
-            f"length of each training: {text}; the best of its evaluations on val is tested"
-        )
-    if (precision := planner.set.facts.get("trainer.precision")) is not None:
-        facts.append(f"precision: {precision}, in training and in tests")
-    rates: dict[str, list[str]] = {}
-    for record in records:
-        if (said := f"{record['rate']:g}") not in rates.setdefault(record["row"], []):
-            rates[record["row"]].append(said)
-    shared = {" ".join(found) for found in rates.values()}
-    if len(shared) == 1:
-        facts.append(f"learning rate: {shared.pop()}")
-    elif rates:
-        each = ", ".join(f"{row} {' '.join(found)}" for row, found in rates.items())
-        facts.append(f"learning rate: {each}")
-    for method, each_rate in tried.items():
-        text = ", ".join(f"{rate:g}: {ap:.1f}" for rate, ap in each_rate.items())
-        facts.append(
-            f"rate of {method} chosen by AP on val with the first seed and 10 shots: {text}"
-        )
-    for prior in dict.fromkeys(r["prior"] for r in records if r.get("prior")):
-        source = prior.rpartition("@")[0]
-        if source == "tiny" or Path(source).is_dir():
-            facts.append(f"the prior {prior} has seen {what_it_has_seen(source)}")
-        else:
-            facts.append(f"prior: {prior}")
-    for hardware, threads in dict.fromkeys((r["hardware"], r["threads"]) for r in records):
-        days = sorted(
-            r["date"] for r in records if (r["hardware"], r["threads"]) == (hardware, threads)
-        )
-        when = " to ".join(dict.fromkeys((days[0], days[-1])))
-        facts.append(
-            f"{when}, {hardware}, {threads} threads for each training, genloc {__version__}"
-        )
-    return facts
