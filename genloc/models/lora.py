@@ -45,7 +45,7 @@ class LoRA:
 
 
 def lora_targets(unet: nn.Module, lora: LoRA) -> list[str]:
-    """Names of the layers that get LoRA, in the U-Net's order."""
+    """Names of the layers of a U-Net without LoRA that are to get it, in its order."""
     if lora.preset is None:
         return []
     if lora.preset in ("up-all", "all"):
@@ -131,3 +131,9 @@ def lora_parameters(unet: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     for name, parameter in unet.named_parameters():
         if ".lora_A." in name or ".lora_B." in name:
             yield name, parameter
+
+
+def lora_layers(unet: nn.Module) -> list[str]:
+    """Names of the layers that have LoRA, in the U-Net's order."""
+    names = (name.partition(".lora_")[0] for name, _ in lora_parameters(unet))
+    return list(dict.fromkeys(names))

@@ -16,13 +16,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from genloc import __version__
-from genloc.data.batch import KeypointDataset, collate
+from genloc.card import STEPS
+from genloc.data.batch import KeypointDataset, collate, to_device
 from genloc.data.categories import CategorySets
 from genloc.data.episodes import protocol_pairs
 from genloc.metrics.episodes import episode_scores
 from genloc.training.data import KeypointData
 from genloc.training.module import KeypointModule
-from genloc.training.outcome import METRICS, write_json
+from genloc.training.outcome import METRICS, renew_card, steps_of, write_json
 from genloc.training.protocol import (
     ByCondition,
     answer,
@@ -30,7 +31,6 @@ from genloc.training.protocol import (
     place_of_supports,
     score,
 )
-from genloc.training.resume import read_checkpoint
 
 COLUMNS = ("PCK@0.05", "PCK@0.1", "PCK@0.15", "PCK@0.2", "PCK@0.25", "mPCK")
 
@@ -61,7 +61,7 @@ def write_episode_outcome(
             crops, batch_size=data.batch_size, collate_fn=collate, num_workers=data.num_workers
         )
         for batch in loader:
-            yield {key: value.to(device) for key, value in batch.items()}
+            yield to_device(batch, device)
 
     with Progress(transient=True) as bar:
         task = bar.add_task(f"{len(pairs)} pairs", total=2 * len(crops))
@@ -87,10 +87,8 @@ def write_episode_outcome(
             score(source, pairs, place_of_category(source, pairs))
         ),
     }
-    weights = "not trained"
-    if checkpoint is not None:
-        step = read_checkpoint(checkpoint)["position"]["global_step"]
-        weights = f"{checkpoint}, after step {step}"
+    steps = steps_of(checkpoint)
+    weights = "not trained" if steps is None else f"{checkpoint}, after step {steps}"
     protocol = [
         f"annotations: {source.annotations} (sha256 {source.checksum})",
         f"{episodes.shots} shot(s); {episodes.per_category} episodes x {episodes.queries} queries of "
@@ -110,9 +108,12 @@ def write_episode_outcome(
         "per_category": {who: _plain(episode_scores(by_pair[mine])) for who, mine in own.items()},
         "places": {who: _plain(scores) for who, scores in rows.items() if who != run.name},
         "protocol": protocol,
+        "instances": len(source.instances),
+        STEPS: steps,
         "genloc": __version__,
     }
     write_json(path, kept)
+    renew_card(run, kept)
     console = Console()
     if not console.is_terminal:
         console = Console(width=110)
