@@ -144,15 +144,15 @@ def answer(
         for row in range(len(batch["points"])):
             mine = of_query.get(index, [])
             one = {name: value[row : row + 1] for name, value in batch.items()}
-            affine = one["to_image"][0].double()
+            affine = one["to_image"][0].cpu().double()
             for start in range(0, len(mine), at_once):
                 rows = mine[start : start + at_once]
                 shown = torch.tensor([pairs[p][0] for p in rows])
                 mean = shots_mean(kept[shown], visible[shown]).to(one["points"].device)
                 maps = asker.maps(one, mean)
                 cells, _ = decode(maps, method=decoding)
-                xy = to_pixels(cells, crop_size / maps.shape[-1]).double()
-                found[rows] = (xy @ affine[:, :2].mT + affine[:, 2]).cpu().numpy()
+                xy = to_pixels(cells, crop_size / maps.shape[-1]).cpu().double()
+                found[rows] = (xy @ affine[:, :2].mT + affine[:, 2]).numpy()
             index += 1
             if progress:
                 progress(done + index, total)
