@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from torch import Tensor
@@ -21,6 +20,7 @@ from genloc.data.batch import KeypointDataset, collate, to_device
 from genloc.data.categories import CategorySets
 from genloc.data.episodes import protocol_pairs
 from genloc.metrics.episodes import episode_scores
+from genloc.metrics.table import table_console
 from genloc.training.data import KeypointData
 from genloc.training.module import KeypointModule
 from genloc.training.outcome import METRICS, renew_card, steps_of, write_json
@@ -114,9 +114,7 @@ def write_episode_outcome(
     }
     write_json(path, kept)
     renew_card(run, kept)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=110)
+    console = table_console()
     table = Table(title=f"{run}: {name}", title_justify="left")
     for column in ("", *COLUMNS):
         table.add_column(column, justify="right" if column else "left")

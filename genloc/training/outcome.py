@@ -8,8 +8,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from genloc import __version__
 from genloc.adapter import FACTS_FILE, AdapterError, refresh_card, save_adapter, switches_of
 from genloc.card import STEPS
@@ -18,7 +16,7 @@ from genloc.data.coco import CocoKeypoints
 from genloc.metrics.evaluate import evaluate, sigmas_name
 from genloc.metrics.folders import folder_scores
 from genloc.metrics.mean_pose import mean_pose
-from genloc.metrics.table import Protocol, Table
+from genloc.metrics.table import Protocol, table_console
 from genloc.models.genloc import GenLoc
 from genloc.training.checkpoints import checkpoint_path
 from genloc.training.data import KeypointData
@@ -157,7 +155,10 @@ def write_outcome(
     }
     folders = {}
     if scoring.per_folder:
-        folders = folder_scores(records, truth, data.skeleton, sigmas=first, nms=scoring.nms)
+        pose = result.mean_pose_results
+        folders = folder_scores(
+            records, truth, data.skeleton, mean_pose=pose, sigmas=first, **rules
+        )
     path = run / METRICS
     kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     kept[name] = {
@@ -176,16 +177,11 @@ def write_outcome(
     }
     write_json(path, kept)
     renew_card(run, kept)
-    notes = (f"mean pose: of {result.mean_pose_of}, placed in each box", *result.notes)
-    rows = {run.name: result.scores, "mean pose": result.mean_pose}
-    rows |= {f"{run.name}, sigmas {sigmas}": scores for sigmas, scores in other_sigmas.items()}
-    rows = result.shown(rows)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=110)
-    console.print(Table(f"{run}: {name}", rows, result.protocol, notes).rich())
+    more = {f"{run.name}, sigmas {sigmas}": scores for sigmas, scores in other_sigmas.items()}
+    console = table_console()
+    console.print(result.table(f"{run}: {name}", run.name, more).rich())
     if folders:
-        console.print(Table("Each folder", folders, result.protocol).rich())
+        console.print(result.folder_table(folders).rich())
     for written in (
         path,
         run / f"results-{name}.json",
