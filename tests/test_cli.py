@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from genloc import __version__
 from genloc.cli import COMMANDS, main
@@ -21,6 +22,10 @@ def test_the_overview_lists_every_command(capsys: pytest.CaptureFixture[str]) ->
         assert f"  {name} " in shown
         assert command.__doc__
         assert command.__doc__ in shown
+    # the two commands that it ends with go together
+    zoo, fit = (line.split() for line in shown.strip().splitlines()[-2:])
+    config = yaml.safe_load((Path(__file__).parents[1] / fit[-1]).read_text(encoding="utf-8"))
+    assert zoo == ["genloc", "zoo", config["data"]["root"]]
     assert main(["--version"]) == 0
     assert __version__ in capsys.readouterr().out
 
