@@ -27,10 +27,10 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from genloc import __version__
-from genloc.card import model_card
+from genloc.card import model_card, own_numbers
 from genloc.conditions import saved
 from genloc.models.genloc import GenLoc
-from genloc.models.lora import ADAPTER, LoRA, lora_parameters, lora_targets
+from genloc.models.lora import ADAPTER, LoRA, lora_layers, lora_parameters
 from genloc.models.prior import Prior
 from genloc.skeleton import Skeleton
 
@@ -126,6 +126,20 @@ def save_adapter(
     return folder
 
 
+def refresh_card(folder: str | Path, outcome: Mapping[str, Any]) -> None:
+    """Write the model card anew, with the numbers that were made with these weights.
+
+    Args:
+        outcome: the run's `metrics.json`.
+
+    Raises:
+        FileNotFoundError, AdapterError: no whole adapter there.
+    """
+    facts = read_facts(Path(folder))
+    card = model_card(facts, own_numbers(facts, outcome))
+    write_whole(Path(folder), {CARD_FILE: card.encode()})
+
+
 def load_adapter(folder: str | Path, prior: Prior | str | None = None) -> Adapter:
     """Read an adapter and the prior it belongs to.
 
@@ -177,7 +191,7 @@ def _lora_metadata(model: GenLoc) -> dict[str, str]:
         "unet.r": model.lora.rank,
         "unet.lora_alpha": model.lora.alpha,
         "unet.rank_pattern": {},  # diffusers 0.37 looks it up
-        "unet.target_modules": lora_targets(model.prior.unet, model.lora),
+        "unet.target_modules": lora_layers(model.prior.unet),
     }
     return {"format": "pt", "lora_adapter_metadata": json.dumps(config)}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from string import Template
@@ -22,6 +23,10 @@ PRIOR_LICENCES = {
     ),
 }
 """Source of a prior -> (its licence as the hub calls it, in words)."""
+
+UNTESTED = "Not scored yet; `genloc test` puts its table here.\n\n"
+STEPS = "steps"
+"""In an adapter's recipe and in each set of `metrics.json`: after which optimiser step the weights were taken."""
 
 
 def prior_training(source: str) -> dict[str, Any]:
@@ -51,8 +56,8 @@ def model_card(facts: Mapping[str, Any], outcome: Mapping[str, Any] | None = Non
 
     Args:
         facts: the adapter's `genloc.yaml`.
-        outcome: the run's `metrics.json`: per set the numbers, the mean pose's and the protocol. Without it
-            the card shows what the adapter was saved with.
+        outcome: of the run's `metrics.json` what `own_numbers` keeps: per set the numbers, those of the mean
+            pose and the protocol. Without it the card shows what the adapter was saved with.
     """
     source, names = facts["prior"]["source"], facts["skeleton"]["keypoints"]
     licence, words_of_licence = PRIOR_LICENCES.get(
@@ -76,10 +81,20 @@ def model_card(facts: Mapping[str, Any], outcome: Mapping[str, Any] | None = Non
         note=f" This prior has seen {seen}." if seen else "",
         licence=words_of_licence,
         version=facts["genloc"],
-        results=_results(outcome) if outcome else _table(facts["metrics"]),
+        results=_results(outcome) if outcome else UNTESTED + _table(facts["metrics"]),
         recipe=_table(facts["recipe"]),
         model=_table(facts["model"]),
     )
+
+
+def own_numbers(facts: Mapping[str, Any], outcome: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a run's `metrics.json` the sets that were scored with the weights of this adapter of it."""
+    steps = facts["recipe"].get(STEPS)
+    return {
+        name: kept
+        for name, kept in outcome.items()
+        if steps is not None and kept.get(STEPS) == steps
+    }
 
 
 def is_hub_id(source: str) -> bool:
@@ -88,21 +103,31 @@ def is_hub_id(source: str) -> bool:
 
 
 def _results(outcome: Mapping[str, Any]) -> str:
-    """Each set's table: the numbers, the mean pose's beside them, and below it the protocol."""
+    """Each set's table: the numbers, what they are to be compared with beside them, and below it the protocol."""
     parts = []
     for name, kept in outcome.items():
-        pose = kept.get("mean_pose", {})
+        pose = kept.get("mean_pose")
+        beside = dict(kept.get("beside", {}))  # of a run that asks by examples
+        if pose is not None:
+            beside[f"mean pose of {pose.get('of', 'the training set')}"] = pose
         numbers = [key for key, value in kept.items() if isinstance(value, float)]
-        parts.append(f"On `{name}`, {kept['instances']} instances:\n")
-        parts.append(f"| | this adapter | mean pose of {pose.get('of', 'the training set')} |")
-        parts.append("|---|---:|---:|")
-        parts += [
-            f"| {key} | {_percent(kept[key])} | {_percent(pose.get(key))} |" for key in numbers
-        ]
+        count = f", {kept['instances']} instances" if "instances" in kept else ""
+        parts.append(f"On `{name}`{count}:\n")
+        parts.append("| | " + " | ".join(["this adapter", *beside]) + " |")
+        parts.append("|---|" + "---:|" * (1 + len(beside)))
+        for key in numbers:
+            values = [_percent(row.get(key)) for row in (kept, *beside.values())]
+            parts.append(f"| {key} | " + " | ".join(values) + " |")
         parts.append("")
-        parts += [f"- {line}" for line in (*kept.get("protocol", ()), *kept.get("notes", ()))]
+        lines = (*kept.get("protocol", ()), *kept.get("notes", ()))
+        parts += [f"- {_without_folders(line)}" for line in lines]
         parts.append("")
     return "\n".join(parts).rstrip()
+
+
+def _without_folders(line: str) -> str:
+    """A line in which files have their names alone: where they lie on this machine says nothing to others."""
+    return re.sub(r"(?:(?<=\s)|^)(?:[A-Za-z]:)?[\\/](?=\S)(?:[^\\/\n;,()]+[\\/])+", "", line)
 
 
 def _percent(value: Any) -> str:

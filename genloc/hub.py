@@ -18,7 +18,7 @@ from genloc.adapter import (
     read_facts,
     write_whole,
 )
-from genloc.card import is_hub_id, model_card
+from genloc.card import STEPS, is_hub_id, model_card, own_numbers
 
 FILES = (FACTS_FILE, CARD_FILE, CONDITION_FILE, LORA_FILE)
 
@@ -120,17 +120,12 @@ def _outcome(
             raise FileNotFoundError(f"outcome: no file {path.absolute()}")
         return None
     try:
-        content = json.loads(path.read_bytes())
-        own = f"after step {facts['recipe'].get('steps')}"
-        fits = {
-            name: kept
-            for name, kept in content.items()
-            if any(line.startswith("weights:") and line.endswith(own) for line in kept["protocol"])
-        }
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        fits = own_numbers(facts, json.loads(path.read_bytes()))
+    except (ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"outcome: {path} is no metrics.json of a run: {error!r}") from None
     if given is not None and not fits:
         raise ValueError(
-            f"outcome: no numbers in {path} were made with the weights {own}, which are this adapter's"
+            f"outcome: no numbers in {path} were made with the weights after step {facts['recipe'].get(STEPS)}, "
+            "which are this adapter's; genloc test makes them"
         )
     return fits or None

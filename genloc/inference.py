@@ -302,8 +302,9 @@ def in_picture(
         crop_xy: [B, K, 2] in crop pixels. scores: [B, K].
         to_image, boxes, skeleton, box_scores: see `localize`. maps: [B, K, h, w], to be kept.
     """
-    crop_xy = crop_xy.double()
-    affine = to_image.to(crop_xy.device, torch.float64)
+    # On the CPU: Apple's GPUs have no float64.
+    crop_xy = crop_xy.detach().cpu().double()
+    affine = to_image.cpu().double()
     image_xy = crop_xy @ affine[:, :, :2].mT + affine[:, None, :, 2]
     count = len(crop_xy)
     return Keypoints(
@@ -313,7 +314,7 @@ def in_picture(
         box_scores=np.ones(count, np.float32) if box_scores is None else _numpy(box_scores),
         skeleton=skeleton,
         heatmaps=None if maps is None else _numpy(maps),
-        crops=affine.cpu().numpy(),
+        crops=affine.numpy(),
     )
 
 

@@ -15,7 +15,7 @@ from genloc.conditions.learned import LearnedCondition
 from genloc.models import GenLoc, LoRA, Prior
 from genloc.models.lora import lora_parameters
 from genloc.skeleton import AP10K
-from tests.make_prior import tiny_modules, word_tokenizer, write_folder
+from tests.make_prior import tiny_modules, write_folder
 
 RECIPE = {"crop_size": 64, "padding": 1.25, "train": {"split": "a|b", "shots": 5}}
 LORA_FILE = "pytorch_lora_weights.safetensors"
@@ -108,30 +108,6 @@ def test_random_net_comes_back_by_its_seed(prior_folder, tmp_path):
     model = GenLoc(Prior(prior_folder, unet_seed=5)).load()
     again = load_adapter(save(tmp_path / "a", model, LearnedCondition().build(AP10K, 24)))
     assert again.model.prior.fingerprint() == model.prior.fingerprint()
-
-
-def test_diffusers_pipeline_takes_the_lora(saved, caplog, monkeypatch):
-    """And gives the same U-Net: alpha is not the rank here, which a plain file would lose."""
-    from diffusers import DDPMScheduler, StableDiffusionPipeline
-
-    folder, model, _ = saved
-    pipe = StableDiffusionPipeline(
-        **tiny_modules(),
-        tokenizer=word_tokenizer(),
-        scheduler=DDPMScheduler(steps_offset=1, clip_sample=False),
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    inputs = torch.randn(1, 4, 16, 16), 1, torch.randn(1, 5, 24)
-    before = pipe.unet(*inputs).sample
-    hub_is_off = "diffusers.loaders.lora_base.HF_HUB_OFFLINE"  # diffusers 0.37 then wants a name
-    monkeypatch.setattr(hub_is_off, False, raising=False)
-    pipe.load_lora_weights(str(folder))
-    after = pipe.unet(*inputs).sample
-    assert (after - before).abs().max() > 0.01
-    torch.testing.assert_close(after, model.prior.unet(*inputs).sample)
-    assert len(dict(lora_parameters(pipe.unet))) == len(dict(lora_parameters(model.prior.unet)))
 
 
 def rewrite(folder, name, change, *, resign=True):

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from genloc import __version__
 from genloc.cli import COMMANDS, main
@@ -20,6 +22,10 @@ def test_the_overview_lists_every_command(capsys: pytest.CaptureFixture[str]) ->
         assert f"  {name} " in shown
         assert command.__doc__
         assert command.__doc__ in shown
+    # the two commands that it ends with go together
+    zoo, fit = (line.split() for line in shown.strip().splitlines()[-2:])
+    config = yaml.safe_load((Path(__file__).parents[1] / fit[-1]).read_text(encoding="utf-8"))
+    assert zoo == ["genloc", "zoo", config["data"]["root"]]
     assert main(["--version"]) == 0
     assert __version__ in capsys.readouterr().out
 
@@ -126,7 +132,13 @@ def test_evaluate_scores_the_truth_as_perfect_and_writes_the_table(
     (tmp_path / "results.json").write_text(json.dumps(results))
     arguments = ["evaluate", str(tmp_path / "results.json"), str(truth), "--skeleton", "ap10k"]
     assert main([*arguments, "--sigmas", "ap10k-legacy", "--out", str(tmp_path / "t.md")]) == 0
-    assert "100.0" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    rows = [re.split(r"\s{2,}", line.strip()) for line in printed.splitlines()]
+    (ours,), (pose,) = (
+        [row for row in rows if row[0] == name] for name in ("results", "mean pose")
+    )
+    assert ours[1] == "100.0" and len(ours) == len(pose) == 10
+    assert "mean pose: of these annotations" in printed
     written = (tmp_path / "t.md").read_text()
     assert "| results | 100.0 |" in written
     assert "ap10k-legacy" in written

@@ -53,8 +53,9 @@ def _overview() -> str:
             "",
             *lines,
             "",
-            "genloc COMMAND --help says more. A training run starts with a configuration file:",
-            "  genloc fit --config configs/quickstart.yaml",
+            "genloc COMMAND --help says more. A training run starts with data and a configuration file:",
+            "  genloc zoo data/zoo",
+            "  genloc fit --config configs/zoo.yaml",
         ]
     )
 

@@ -30,13 +30,11 @@ def run(arguments: Sequence[str]) -> None:
     parser.add_argument("--out", type=Path, help="write the table to this Markdown file, too")
     given = parser.parse_args(arguments)
 
-    import rich
-
     from genloc.data.coco import CocoKeypoints
     from genloc.metrics.evaluate import evaluate as score
     from genloc.metrics.evaluate import read_results
     from genloc.metrics.folders import folder_scores
-    from genloc.metrics.table import Table
+    from genloc.metrics.table import table_console
     from genloc.skeleton import load_skeleton
     from genloc.splits import read_split
 
@@ -61,10 +59,12 @@ def run(arguments: Sequence[str]) -> None:
     if len(result.scores["per_species"]) > 1:
         tables.append(result.species_table())
     if given.per_folder:
-        folders = folder_scores(read_results(given.results), truth, skeleton, **rules)
-        tables.append(Table("Each folder", folders, result.protocol))
+        records, pose = read_results(given.results), result.mean_pose_results
+        folders = folder_scores(records, truth, skeleton, mean_pose=pose, **rules)
+        tables.append(result.folder_table(folders))
+    console = table_console()
     for table in tables:
-        rich.print(table.rich())
+        console.print(table.rich())
     if given.out is not None:
         text = "\n\n".join(table.markdown() for table in tables)
         given.out.write_text(text + "\n", encoding="utf-8")

@@ -5,7 +5,7 @@ Letters: B crops, K keypoints, S crop pixels. Pixels: (0, 0) is the centre of th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypedDict
 
 import cv2
@@ -151,6 +151,15 @@ class KeypointDataset(Dataset[KeypointBatch]):
             to_image=torch.from_numpy(crop.inverse),
             box=torch.tensor(instance.box, dtype=torch.float32),
         )
+
+
+def to_device(batch: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """A batch on a device, but for `to_image`: Apple's GPUs have no float64, and it is used on the CPU."""
+    fast = device.type == "cuda"  # from pinned memory; elsewhere it would not be waited for
+    return {
+        name: value if name == "to_image" else value.to(device, non_blocking=fast)
+        for name, value in batch.items()
+    }
 
 
 def normalised(pixels: np.ndarray) -> np.ndarray:

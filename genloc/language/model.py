@@ -206,7 +206,7 @@ class KeypointLM(nn.Module):
             logits float32 [R, L, V] of R texts; labels int64 [R, L]: the token where it is part of an
             answer (or ends one), else -100; and which of the B crops each text is about, int64 [R].
         """
-        parts = picture_parts(points, size).double().cpu().numpy()
+        parts = picture_parts(points, size).cpu().double().numpy()
         talks: list[list[tuple[list[int], list[int]]]] = []  # of each crop: tokens and labels
         for here, shown, generator in zip(parts, visible.cpu().numpy(), generators, strict=True):
             drawn = converse(

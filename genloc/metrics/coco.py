@@ -1,9 +1,9 @@
 """`CocoAP`: OKS average precision by pycocotools, the mean over species and over all instances.
 
 AP-10K's own evaluator averages over its species, so a result must carry the species of the truth:
-with one category for all, most species count as missed and the AP is about 0.05. Such results are
-refused here. A single animal taken for another species is an error like any other, and counts as COCO
-has it.
+with one category for all, most species count as missed and the AP is about 0.05, and with ids that are
+off by one it is 0. Such results are refused here. A single animal taken for another species is an error
+like any other, and counts as COCO has it.
 """
 
 from __future__ import annotations
@@ -99,8 +99,12 @@ class CocoAP:
                 self._ids.add(id_)
             self.results.append(result)
 
-    def compute(self) -> dict[str, Any]:
+    def compute(self, *, part: bool = False) -> dict[str, Any]:
         """Score what was added.
+
+        Args:
+            part: the truth is a part of a set that was scored as a whole, where species were compared;
+                in so few pictures they may differ by chance.
 
         Returns:
             AP, AP50, AP75, APM, APL, AR: mean over the species that have truth, 0 to 1;
@@ -108,9 +112,11 @@ class CocoAP:
             truth falls under a number (no medium-sized instance, say).
 
         Raises:
-            ValueError: the results without `annotation_id` are all of one species, and their images are not.
+            ValueError: the results without `annotation_id` are all of one species, and their images are not;
+                or in most of their images no result has a species that is there.
         """
-        self._refuse_one_species()
+        if not part:
+            self._refuse_other_species()
         results = self._without_copies()
         evaluation = _run(self.ground_truth, results, self.sigmas)
         precision = evaluation.eval["precision"]  # [OKS thresholds, recalls, species, areas, 1]
@@ -157,12 +163,21 @@ class CocoAP:
         if result["category_id"] not in listed:
             raise ValueError(_other_species(where, result["category_id"], listed))
 
-    def _refuse_one_species(self) -> None:
+    def _refuse_other_species(self) -> None:
         free = [r for r in self.results if r.get("annotation_id") is None]
         found = {r["category_id"] for r in free}
         there = {species for r in free for species in self._species[r["image_id"]]}
         if len(found) == 1 and there - found:
             raise ValueError(_other_species("every result", found.pop(), there))
+        said: defaultdict[int, set[int]] = defaultdict(set)  # of each image that has truth
+        for r in free:
+            if self._species[r["image_id"]]:
+                said[r["image_id"]].add(r["category_id"])
+        # By image: a detector that names several species for each animal has the right one among them.
+        wrong = [i for i, species in said.items() if not species & self._species[i]]
+        if 2 * len(wrong) > len(said):
+            what = f"in {len(wrong)} of {len(said)} images no result is of a species there: one in image {wrong[0]}"
+            raise ValueError(_other_species(what, min(said[wrong[0]]), self._species[wrong[0]]))
 
     def _without_copies(self) -> list[dict[str, Any]]:
         if self.nms is None:

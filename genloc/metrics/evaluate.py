@@ -10,6 +10,7 @@ serves training and evaluation:
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ import numpy as np
 from genloc.metrics.coco import CocoAP
 from genloc.metrics.mean_pose import mean_pose, place
 from genloc.metrics.pck import pck
-from genloc.metrics.table import Protocol, Table
+from genloc.metrics.table import AP_OF_MEAN_POSE, Protocol, Table
 from genloc.skeleton import OKS_SIGMAS, Skeleton
 
 
@@ -32,6 +33,7 @@ class Evaluation:
         scores: as `CocoAP.compute` gives them, with `PCK@0.1` where results name their annotation.
         mean_pose: the same for the mean pose; None where no instance is labelled.
         mean_pose_of: what the mean pose was taken from, in words.
+        mean_pose_results: its COCO keypoint results.
         protocol: how they were made.
         notes: what the reader should know besides.
         areas: whether the annotations have areas, without which OKS and AP measure against the boxes' sizes.
@@ -40,14 +42,24 @@ class Evaluation:
     scores: Mapping[str, Any]
     mean_pose: Mapping[str, Any]
     mean_pose_of: str
+    mean_pose_results: list[dict[str, Any]]
     protocol: Protocol
     notes: tuple[str, ...] = ()
     areas: bool = True
 
-    def table(self, title: str = "Keypoints", row: str = "results") -> Table:
-        """Both rows with the protocol."""
-        rows = {row: self.scores, f"mean pose of {self.mean_pose_of}": self.mean_pose}
-        return Table(title, self.shown(rows), self.protocol, self.notes)
+    def table(
+        self,
+        title: str = "Keypoints",
+        row: str = "results",
+        more: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Table:
+        """Both rows with the protocol, and `more` below them."""
+        rows = {row: self.scores, "mean pose": self.mean_pose, **(more or {})}
+        return Table(title, self.shown(rows), self.protocol, self._said)
+
+    @property
+    def _said(self) -> tuple[str, ...]:
+        return (f"mean pose: of {self.mean_pose_of}, placed in each box", *self.notes)
 
     def shown(self, rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
         """Rows for a table: PCK alone where there are no areas, as the notes say."""
@@ -59,11 +71,17 @@ class Evaluation:
         }
 
     def species_table(self) -> Table:
-        """AP of each species."""
+        """AP of each species, and the mean pose's beside it."""
+        pose = self.mean_pose["per_species"]
         species: dict[str, dict[str, float]] = {
-            name: {"AP": ap} for name, ap in self.scores["per_species"].items()
+            name: {"AP": ap, AP_OF_MEAN_POSE: pose.get(name, math.nan)}
+            for name, ap in self.scores["per_species"].items()
         }
-        return Table("AP of each species", species, self.protocol, self.notes)
+        return Table("AP of each species", species, self.protocol, self._said)
+
+    def folder_table(self, folders: Mapping[str, Mapping[str, Any]]) -> Table:
+        """What `folder_scores` found."""
+        return Table("Each folder", folders, self.protocol, self._said)
 
 
 @dataclass(frozen=True)
@@ -137,6 +155,7 @@ def evaluate(
         scores=scores,
         mean_pose=baseline.compute() | _pck(baseline.results, truth),
         mean_pose_of=of,
+        mean_pose_results=baseline.results,
         protocol=protocol or _unknown_protocol(ground_truth, skeleton, sigmas, nms),
         notes=tuple(notes),
         areas=areas,

@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from genloc.metrics.coco import CocoAP
+from genloc.metrics.table import AP_OF_MEAN_POSE
 from genloc.skeleton import Skeleton
 
 
@@ -15,6 +16,7 @@ def folder_scores(
     ground_truth: dict[str, Any],
     skeleton: Skeleton,
     *,
+    mean_pose: list[dict[str, Any]] | None = None,
     sigmas: str | None = None,
     nms: float | None = None,
 ) -> dict[str, dict[str, Any]]:
@@ -23,6 +25,8 @@ def folder_scores(
     Args:
         results: COCO keypoint results. ground_truth: of `CocoKeypoints.ground_truth()`.
         skeleton, sigmas, nms: as for `CocoAP`.
+        mean_pose: results of the mean pose (`Evaluation.mean_pose_results`); with them each folder has
+            "AP of mean pose", too.
 
     Returns:
         Name of the folder (the whole path where two folders have one name) -> scores, in alphabetical order;
@@ -46,6 +50,11 @@ def folder_scores(
             continue
         ap = CocoAP(truth, skeleton, sigmas, nms)
         ap.add(r for r in results if r["image_id"] in ids)
+        scores = ap.compute(part=True)
+        if mean_pose is not None:
+            pose = CocoAP(truth, skeleton, sigmas, None)
+            pose.add(r for r in mean_pose if r["image_id"] in ids)
+            scores[AP_OF_MEAN_POSE] = pose.compute()["AP"]
         name = PurePosixPath(path).name
-        found[name if name and last.count(name) == 1 else path] = ap.compute()
+        found[name if name and last.count(name) == 1 else path] = scores
     return dict(sorted(found.items()))

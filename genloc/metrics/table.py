@@ -5,12 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from rich.console import Group
+    from rich.console import Console, Group
 
-COLUMNS = ("AP", "AP50", "AP75", "APM", "APL", "AR", "AP pooled", "PCK@0.1", "PCK@0.05")
+AP_OF_MEAN_POSE = "AP of mean pose"
+COLUMNS = (
+    *("AP", "AP50", "AP75", "APM", "APL", "AR", "AP pooled", "PCK@0.1", "PCK@0.05"),
+    AP_OF_MEAN_POSE,
+)
 """What a table shows, in this order, of what its rows have."""
 
 
@@ -94,16 +99,31 @@ class Table:
         from rich.table import Table as RichTable
         from rich.text import Text
 
-        grid = RichTable(title=self.title, box=box.SIMPLE_HEAVY, title_justify="left")
+        # As narrow as it can be: nine numbers and "mean pose" fit in 80 columns.
+        grid = RichTable(
+            title=self.title,
+            box=box.SIMPLE_HEAVY,
+            title_justify="left",
+            collapse_padding=True,
+            pad_edge=False,
+        )
         grid.add_column("")
         for column in self.columns:
-            grid.add_column(column, justify="right", no_wrap=True)
+            grid.add_column("\n".join(wrap(column, 8)), justify="right", no_wrap=True)
         for row in self.cells():
             grid.add_row(*(Text(cell) for cell in row))
         return Group(grid, *(Text(line, style="dim") for line in self._below()))
 
     def _below(self) -> list[str]:
         return [*self.protocol.lines(), *self.notes]
+
+
+def table_console() -> Console:
+    """A console to print tables to: of the terminal, or wide enough for them where there is none."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=110)
 
 
 def _percent(value: Any) -> str:

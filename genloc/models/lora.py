@@ -46,7 +46,7 @@ class LoRA:
 
 
 def lora_targets(unet: nn.Module, lora: LoRA) -> list[str]:
-    """Names of the layers that get LoRA, in the U-Net's order."""
+    """Names of the layers of a U-Net without LoRA that are to get it, in its order."""
     if lora.preset is None:
         return []
     if lora.preset in ("up-all", "all"):
@@ -147,3 +147,9 @@ def without_lora(unet: Any) -> Iterator[None]:
             unet.enable_adapters()
         for parameter, given in learns:  # peft lets all learn again, the unreached ones, too
             parameter.requires_grad_(given)
+
+
+def lora_layers(unet: nn.Module) -> list[str]:
+    """Names of the layers that have LoRA, in the U-Net's order."""
+    names = (name.partition(".lora_")[0] for name, _ in lora_parameters(unet))
+    return list(dict.fromkeys(names))

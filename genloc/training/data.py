@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from genloc.data.batch import KeypointDataset, collate
+from genloc.data.batch import KeypointDataset, collate, to_device
 from genloc.data.categories import CategorySets, slots
 from genloc.data.coco import CocoKeypoints
 from genloc.data.episodes import EpisodeDataset, Episodes
@@ -263,6 +263,11 @@ class KeypointData(pl.LightningDataModule):
 
     def test_dataloader(self) -> DataLoader:
         return self._evaluation_loader("test")
+
+    def transfer_batch_to_device(
+        self, batch: dict[str, Tensor], device: torch.device, dataloader_idx: int
+    ) -> dict[str, Tensor]:
+        return to_device(batch, device)
 
     def set_epoch(self, epoch: int) -> None:
         """Order and augmentation of the next training epoch."""

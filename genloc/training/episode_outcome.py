@@ -10,22 +10,22 @@ from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from genloc import __version__
-from genloc.card import prior_has_seen
-from genloc.data.batch import KeypointDataset, collate
+from genloc.card import STEPS, prior_has_seen
+from genloc.data.batch import KeypointDataset, collate, to_device
 from genloc.data.categories import CategorySets
 from genloc.data.episodes import protocol_pairs
 from genloc.metrics.episodes import episode_scores
+from genloc.metrics.table import table_console
 from genloc.models.lora import without_lora
 from genloc.training.data import KeypointData
 from genloc.training.module import KeypointModule
-from genloc.training.outcome import METRICS, write_json
+from genloc.training.outcome import METRICS, renew_card, steps_of, write_json
 from genloc.training.protocol import (
     Asker,
     ByCondition,
@@ -35,7 +35,6 @@ from genloc.training.protocol import (
     place_of_supports,
     score,
 )
-from genloc.training.resume import read_checkpoint
 
 TEMPERATURE = 0.1  # of the untrained correlation, as the page of `genloc app` compares pictures
 COLUMNS = ("PCK@0.05", "PCK@0.1", "PCK@0.15", "PCK@0.2", "PCK@0.25", "mPCK")
@@ -68,7 +67,7 @@ def write_episode_outcome(
             crops, batch_size=data.batch_size, collate_fn=collate, num_workers=data.num_workers
         )
         for batch in loader:
-            yield {key: value.to(device) for key, value in batch.items()}
+            yield to_device(batch, device)
 
     def found(asker: Asker, what: str) -> np.ndarray:
         with Progress(transient=True) as bar:
@@ -93,17 +92,16 @@ def write_episode_outcome(
         with without_lora(model.prior.unet):
             untrained = found(ByCorrelation(model, condition.sigma, TEMPERATURE), "untrained")
         rows["untrained correlation"] = episode_scores(score(source, pairs, untrained))
-    mean_place = episode_scores(score(source, pairs, place_of_category(source, pairs)))
     rows |= {
         "place of the supports": episode_scores(
             score(source, pairs, place_of_supports(source, pairs))
         ),
-        "mean place of the category": mean_place,
+        "mean place of the category": episode_scores(
+            score(source, pairs, place_of_category(source, pairs))
+        ),
     }
-    weights = "not trained"
-    if checkpoint is not None:
-        step = read_checkpoint(checkpoint)["position"]["global_step"]
-        weights = f"{checkpoint}, after step {step}"
+    steps = steps_of(checkpoint)
+    weights = "not trained" if steps is None else f"{checkpoint}, after step {steps}"
     protocol = [
         f"annotations: {source.annotations} (sha256 {source.checksum})",
         f"{shots}; {episodes.per_category} episodes x {episodes.queries} queries of "
@@ -125,17 +123,16 @@ def write_episode_outcome(
     kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     kept[f"{name}, {shots}"] = {
         **_plain(rows[run.name]),
-        "instances": len(source),
-        "mean_pose": {"of": "each category", **_plain(mean_place)},
         "per_category": {who: _plain(episode_scores(by_pair[mine])) for who, mine in own.items()},
         "beside": {who: _plain(scores) for who, scores in rows.items() if who != run.name},
         "protocol": protocol,
+        "instances": len(source.instances),
+        STEPS: steps,
         "genloc": __version__,
     }
     write_json(path, kept)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=110)
+    renew_card(run, kept)
+    console = table_console()
     table = Table(title=f"{run}: {name}, {shots}", title_justify="left")
     for column in ("", *COLUMNS):
         table.add_column(column, justify="right" if column else "left")

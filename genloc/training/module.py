@@ -190,9 +190,9 @@ class KeypointModule(pl.LightningModule):
         if not self.trainer.fit_loop._should_accumulate():
             if not torch.isfinite(done):
                 raise ValueError(
-                    f"the loss is {float(done)} at step {self.trainer.global_step}; the weights are still those "
-                    "of the step before, in the last checkpoint. A lower rate may help (model.lr_lora, "
-                    "model.lr_condition, model.lr)"
+                    f"the loss is {float(done)} at step {self.trainer.global_step}; the last checkpoint is at most "
+                    "checkpoints.every_n_steps older. A lower rate may help (model.lr_lora, model.lr_condition, "
+                    "model.lr)"
                 )
             self.log("train/loss", done, prog_bar=True, sync_dist=True, batch_size=1)
             self._window_loss = None

@@ -8,17 +8,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from genloc import __version__
-from genloc.adapter import save_adapter, switches_of
-from genloc.card import prior_has_seen
+from genloc.adapter import FACTS_FILE, AdapterError, refresh_card, save_adapter, switches_of
+from genloc.card import STEPS, prior_has_seen
 from genloc.conditions.saved import can_be_saved
 from genloc.data.coco import CocoKeypoints
 from genloc.metrics.evaluate import evaluate, sigmas_name
 from genloc.metrics.folders import folder_scores
 from genloc.metrics.mean_pose import mean_pose
-from genloc.metrics.table import Protocol, Table
+from genloc.metrics.table import Protocol, table_console
 from genloc.models.genloc import GenLoc
 from genloc.training.checkpoints import checkpoint_path
 from genloc.training.data import KeypointData
@@ -30,6 +28,8 @@ from genloc.training.sets import open_split
 METRICS = "metrics.json"
 RECORD = "record-{}.npz"
 """Of each evaluated set, for `genloc report`."""
+WATCHED = "val, while training, no flip test"
+"""What an adapter calls the numbers that chose its weights."""
 
 
 def load_best(module: KeypointModule, run: Path) -> Path | None:
@@ -63,18 +63,30 @@ def write_adapter(module: KeypointModule, data: KeypointData, run: Path, path: P
     if getattr(model, "train_unet", False):
         return
     position = checkpoint["position"]
-    metrics = {name: _plain(value) for name, value in checkpoint.get("metrics", {}).items()}
     facts: dict[str, Any] = {
         "skeleton": data.skeleton,
         "recipe": recipe(module, data)
-        | {"epoch": position["epoch"], "steps": position["global_step"]},
-        "metrics": metrics,
+        | {"epoch": position["epoch"], STEPS: position["global_step"]},
+        "metrics": _watched(checkpoint.get("metrics", {}), data),
     }
     if save is not None:
         save(run / "adapter", **facts)
     else:
         save_adapter(run / "adapter", model=model, condition=condition, **facts)
     print(f"adapter: {run / 'adapter'}")
+
+
+def _watched(metrics: dict[str, Any], data: KeypointData) -> dict[str, Any]:
+    """What was measured while training, said to be that: `KeypointModule` makes no flip test then."""
+    if not metrics:
+        return {}
+    source = data.sources["val"]
+    return {
+        WATCHED: {
+            "annotations": f"{source.annotations.name} (sha256 {source.checksum})",
+            **{name.removeprefix("val/"): _plain(value) for name, value in metrics.items()},
+        }
+    }
 
 
 def recipe(module: KeypointModule, data: KeypointData) -> dict[str, Any]:
@@ -143,7 +155,10 @@ def write_outcome(
     }
     folders = {}
     if scoring.per_folder:
-        folders = folder_scores(records, truth, data.skeleton, sigmas=first, nms=scoring.nms)
+        pose = result.mean_pose_results
+        folders = folder_scores(
+            records, truth, data.skeleton, mean_pose=pose, sigmas=first, **rules
+        )
     path = run / METRICS
     kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     kept[name] = {
@@ -157,19 +172,16 @@ def write_outcome(
         "protocol": result.protocol.lines(),
         "notes": list(result.notes),
         "instances": len(source.instances),
+        STEPS: steps_of(checkpoint),
         "genloc": __version__,
     }
     write_json(path, kept)
-    notes = (f"mean pose: of {result.mean_pose_of}, placed in each box", *result.notes)
-    rows = {run.name: result.scores, "mean pose": result.mean_pose}
-    rows |= {f"{run.name}, sigmas {sigmas}": scores for sigmas, scores in other_sigmas.items()}
-    rows = result.shown(rows)
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=110)
-    console.print(Table(f"{run}: {name}", rows, result.protocol, notes).rich())
+    renew_card(run, kept)
+    more = {f"{run.name}, sigmas {sigmas}": scores for sigmas, scores in other_sigmas.items()}
+    console = table_console()
+    console.print(result.table(f"{run}: {name}", run.name, more).rich())
     if folders:
-        console.print(Table("Each folder", folders, result.protocol).rich())
+        console.print(result.folder_table(folders).rich())
     for written in (
         path,
         run / f"results-{name}.json",
@@ -179,6 +191,21 @@ def write_outcome(
     ):
         if written.exists():
             print(written)
+
+
+def steps_of(checkpoint: Path | None) -> int | None:
+    """After which optimiser step a checkpoint was written; None for no training."""
+    return None if checkpoint is None else read_checkpoint(checkpoint)["position"]["global_step"]
+
+
+def renew_card(run: Path, outcome: dict[str, Any]) -> None:
+    """Bring what a run's `metrics.json` now holds onto the card of its adapter, where it has one."""
+    if not (run / "adapter" / FACTS_FILE).is_file():
+        return
+    try:
+        refresh_card(run / "adapter", outcome)
+    except AdapterError as error:  # the numbers are good all the same
+        print(f"the model card stays as it was: {error}")
 
 
 def _more(
@@ -204,10 +231,8 @@ def _more(
     if checkpoint is None:
         more["weights"] = "not trained"
     else:
-        read = read_checkpoint(checkpoint)
-        more["weights"] = (
-            f"{checkpoint}, after step {read['position']['global_step']} on {read['trained_on']['crops']} crops"
-        )
+        crops = read_checkpoint(checkpoint)["trained_on"]["crops"]
+        more["weights"] = f"{checkpoint}, after step {steps_of(checkpoint)} on {crops} crops"
     if callable(said := getattr(module.model, "protocol", None)):
         more |= said(records)
     if hasattr(module.model, "read_out"):

@@ -179,11 +179,11 @@ def answer(
     for rows, one, kept in asked:
         maps = asker.maps(one, kept)
         cells, _ = decode(maps, method=decoding)
-        affine = one["to_image"][0].double()
-        xy = to_pixels(cells, crop_size / maps.shape[-1]).double()
+        affine = one["to_image"][0].cpu().double()
+        xy = to_pixels(cells, crop_size / maps.shape[-1]).cpu().double()
         if found is None:
             found = np.full((len(pairs), *xy.shape[1:]), np.nan)
-        found[rows] = (xy @ affine[:, :2].mT + affine[:, 2]).cpu().numpy()
+        found[rows] = (xy @ affine[:, :2].mT + affine[:, 2]).numpy()
     return np.empty((0, 0, 2)) if found is None else found
 
 

@@ -39,7 +39,7 @@ class Scores:
         names = ("image_id", "category_id", "annotation_id")
         records = found.to_coco(*(batch[name].tolist() for name in names))
         if self.source.box_scores is not None:
-            sides = (batch["box"][:, 2:].amax(1).double() * self.padding).tolist()
+            sides = (batch["box"][:, 2:].amax(1).cpu().double() * self.padding).tolist()
             for record, side in zip(records, sides, strict=True):
                 record["detection"] = record.pop("annotation_id")
                 record["score"] *= self.source.box_scores[record["detection"]]

@@ -117,9 +117,11 @@ def load_set(
     """
     annotations = root / spec.annotations
     if not annotations.is_file():
+        bodies = "" if kind is CocoKeypoints else " --bodies all"
         raise FileNotFoundError(
             f"data.{name}.annotations: no file {annotations.absolute()}; put the data there, or say where "
-            f"it is with --data.root or --data.{name}.annotations"
+            f"it is with --data.root or --data.{name}.annotations (the built-in animals are drawn by "
+            f"genloc zoo FOLDER{bodies})"
         )
     part = None
     if spec.split is not None:

@@ -167,6 +167,29 @@ def test_one_category_for_all_is_refused_with_the_reason(tmp_path: Path) -> None
         score(truth, [{**results[0], "category_id": 99}])
 
 
+@pytest.mark.parametrize("turns", [False, True])
+def test_species_that_are_wrong_in_most_images_are_refused(tmp_path: Path, turns: bool) -> None:
+    """Ids off by one, and two categories in turns: perfect answers, with an AP of nothing."""
+    species = tuple(range(1, 21))
+    truth = truth_of(tmp_path, images=40, species=species, instances=1)
+    free = [{k: r[k] for k in r if k != "annotation_id"} for r in answers(truth, 0)]
+    wrong = [
+        {**r, "category_id": 1 + (i % 2 if turns else r["category_id"] % 20)}
+        for i, r in enumerate(free)
+    ]
+    assert by_hand(truth, wrong, AP10K.sigmas).stats[0] < 0.12
+    with pytest.raises(
+        ValueError,
+        match=r"in \d\d of 40 images no result is of .* has category_id \d+, but the truth",
+    ):
+        score(truth, wrong)
+    # A detector that says several species of each animal has the right one among them.
+    assert score(truth, [*free, *({**r, "score": r["score"] - 1} for r in wrong)])["AP"] > 0.99
+    # So it does where less than half are taken for another, as a poor classifier does.
+    some = [w if i % 5 < 2 else r for i, (r, w) in enumerate(zip(free, wrong, strict=True))]
+    same(score(truth, some, nms=None), by_hand(truth, some, AP10K.sigmas).stats)
+
+
 def test_a_detection_taken_for_another_species_counts_as_coco_has_it(tmp_path: Path) -> None:
     truth = truth_of(tmp_path)
     results = [{k: v for k, v in r.items() if k != "annotation_id"} for r in answers(truth, 3)]

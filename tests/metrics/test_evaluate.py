@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from genloc.data.coco import CocoKeypoints
 from genloc.metrics.coco import STATS, CocoAP
@@ -34,8 +36,10 @@ def test_a_file_scores_as_pycocotools_by_hand(tmp_path: Path) -> None:
     assert "no PCK" in text
     assert f"annotations.json (sha256 {source.checksum})" in text
     assert "OKS sigmas: ap10k" in text
-    assert "mean pose of these annotations" in text
-    assert "antelope" in done.species_table().markdown()
+    assert "mean pose: of these annotations, placed in each box" in text
+    for name, ap in done.scores["per_species"].items():
+        pose = done.mean_pose["per_species"][name]
+        assert f"| {name} | {100 * ap:.1f} | {100 * pose:.1f} |" in done.species_table().markdown()
 
 
 def test_annotations_of_unlisted_images_count_for_nothing(tmp_path: Path) -> None:
@@ -89,7 +93,7 @@ def test_the_mean_pose_of_the_training_set(tmp_path: Path) -> None:
     assert [done.mean_pose[s] for s in STATS] == pytest.approx(
         [expected[s] for s in STATS], nan_ok=True
     )
-    assert "mean pose of the training set" in done.table().markdown()
+    assert "mean pose: of the training set" in done.table().markdown()
 
 
 def test_duplicates_are_dropped_and_said(tmp_path: Path) -> None:
@@ -146,3 +150,13 @@ def test_sigmas_are_called_by_name_where_they_have_one(tmp_path: Path) -> None:
     assert sigmas_name(HUMAN_ART, None) == sigmas_name(COCO, None) == "coco"
     own = load_skeleton(write_coco(tmp_path))
     assert sigmas_name(own, None) == "0.05 for every keypoint"
+
+
+def test_rows_keep_their_names_on_a_terminal_of_80_columns(tmp_path: Path) -> None:
+    truth = a_set(tmp_path).ground_truth()
+    stream = io.StringIO()
+    table = evaluate(answers(truth, 4), truth, AP10K).table()
+    Console(file=stream, width=80).print(table.rich())
+    names = [line.strip().split("  ")[0] for line in stream.getvalue().splitlines()]
+    assert "results" in names and "mean pose" in names
+    assert "…" not in stream.getvalue()

@@ -49,9 +49,8 @@ pictures: {{count: 2, every_n_epochs: 2}}
 """
 
 
-@pytest.fixture(scope="session")
-def world(tmp_path_factory: pytest.TempPathFactory) -> World:
-    folder = tmp_path_factory.mktemp("world")
+def make_world(folder: Path) -> World:
+    """Write the set, the prior and the configuration into a folder."""
     write_coco(folder, images=22, name="train.json")
     write_coco(folder, images=5, name="val.json")
     write_folder(folder / "prior")
@@ -59,3 +58,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     config = folder / "small.yaml"
     config.write_text(CONFIG.format(folder=folder))
     return World(folder, config)
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("world"))

@@ -129,6 +129,11 @@ def test_test_scores_by_the_protocol(
     assert "prior has seen: squares, each with its name" in numbers["protocol"]
     assert 0 <= numbers["PCK@0.05"] <= numbers["PCK@0.2"] <= 1
     assert (run / "overlays.png").is_file()
+    card = (run / "adapter/README.md").read_text()
+    assert (
+        "| this adapter | untrained correlation | place of the supports | mean place of the" in card
+    )
+    assert f"| PCK@0.2 | {100 * numbers['PCK@0.2']:.1f} |" in card
     # as many shots as are asked: a table of its own, that leaves the others alone
     assert main(world.arguments("test", run.parent, "--data.episodes.shots", "1")) == 0
     kept = json.loads((run / "metrics.json").read_text())

@@ -158,7 +158,7 @@ def test_noise_depends_on_seed_epoch_and_crop_alone(world: World, tmp_path: Path
         (("--model.skeleton", "${..data.skelton}"), "data.skelton"),
         (("--ckpt_path", "last"), "there is no"),
         (("--data.train", "null"), "data.train: fit needs it"),
-        (("--data.train.annotations", "none.json"), "data.train.annotations: no file"),
+        (("--data.train.annotations", "none.json"), "drawn by genloc zoo FOLDER)"),
         (("--data.train.images", "pictures"), "pictures"),
         (("--data.train.image_ids", "list.json"), "no file"),
         (("--data.skeleton", "animalpose"), "left_front_elbow"),

@@ -63,7 +63,7 @@ def gaussian_log_target_reference(
     points = points.to(dtype)
     axes = []
     for axis, cells, layer_cells in ((1, grid[0], layer_grid[0]), (0, grid[1], layer_grid[1])):
-        log_u = upsampling_matrix(cells, layer_cells).log().to(points.device, dtype)
+        log_u = upsampling_matrix(cells, layer_cells).log().to(dtype).to(points.device)
         centres = torch.arange(cells, dtype=dtype, device=points.device)
         log_h = -((centres - points[..., axis, None]) ** 2) / (2 * sigma**2)  # [B, K, cells]
         axes.append((log_h[..., None] + log_u).logsumexp(-2) - math.log(cells / layer_cells))
