@@ -69,12 +69,6 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--heads", type=int, default=4)
     add("--rounds", type=int, default=17, help="keypoints asked for in each training crop")
     add("--timestep", type=int, default=201, help="at which the latent is read")
-    add(
-        "--tokens",
-        type=int,
-        default=256,
-        help="the decoder is shown a grid of at most so many places",
-    )
     add("--crop-size", type=int, default=128)
     add("--threads", type=int, default=0, help="of torch on the CPU; 0 leaves it alone")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -96,7 +90,6 @@ def model_of(a: argparse.Namespace, seed: int) -> KeypointLM:
     model = KeypointLM(
         prior,
         decoder,
-        tokens=a.tokens,
         rounds=a.rounds,
         together=False,
         describe=False,
@@ -230,8 +223,7 @@ def main(argv: list[str] | None = None) -> None:
         for seed in a.seeds:
             recipe = {
                 name: getattr(a, name)
-                for name in ("steps", "batch", "rate", "warmup", "width", "layers", "heads", "rounds", "timestep",
-                             "tokens")
+                for name in ("steps", "batch", "rate", "warmup", "width", "layers", "heads", "rounds", "timestep")
             }  # fmt: skip
             facts = {
                 **recipe,
@@ -268,7 +260,6 @@ def main(argv: list[str] | None = None) -> None:
             "trained on": f"{len(crops)} instances, {a.views} augmented crops of {a.crop_size} pixels each",
             "tested on": f"{len(held)} instances, {a.test_shots or 'all'} pictures of each species",
             "steps": f"{a.steps} of {a.batch} crops, at most {a.rounds} questions each, AdamW {a.rate:g}, cosine",
-            "image tokens": str(new.shape[-2] * new.shape[-1]),
             "decoder": f"LLaMA from scratch, {a.layers} layers of {a.width}, {first.decoder.facts()['heads']} heads; "
             f"with the projector {sum(p.numel() for p in first.parameters() if p.requires_grad):,} parameters",
             "seeds": f"{', '.join(map(str, a.seeds))}; mean (least to most)",
