@@ -111,9 +111,7 @@ def test_a_picture_of_both_sides_is_tested_and_not_trained_on(tmp_path: Path) ->
     assert "note: train: 1 images of val-split1.json are left out" in crossed.summary()
     alone = {**animals, "annotations": animals["annotations"][1:3]}
     source = read_source(write(tmp_path / "alone.json", alone))
-    with pytest.raises(
-        ValueError, match="train: all 1 images of Bovidae in alone.json also show Can"
-    ):
+    with pytest.raises(ValueError, match=r"all 1 images of Bovidae in alone\.json also show"):
         zero_shot(source, source, ["Bovidae"], ["Canidae"])
 
 
