@@ -195,8 +195,8 @@ class Planner:
 
     def test(self, row: Row, column: Column, seed: int) -> Test:
         """How a cell's training is tested."""
-        own_facts = self.set.tests[column.test] if column.test else {}
-        facts = {name: self._beside(fact) for name, fact in (own_facts | row.test_facts).items()}
+        own = self.set.tests[column.test] if column.test else {}
+        facts = {name: self._beside(fact) for name, fact in {**own, **row.test_facts}.items()}
         files = self._files(METHODS[row.method], row)
         config = resolve(files, self._row_facts(row, files))
         if column.test:
