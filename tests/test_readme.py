@@ -73,10 +73,14 @@ RUN_AS = {
         "genloc fit --config configs/zoo.yaml --config configs/words/text.yaml --name words "
         f"--data.root data/ap10k {ONE_STEP}"
     ),
-    "genloc split few-shot data/ap10k/annotations/ap10k-train-split1.json --shots 5 "
-    "--out data/splits/few_shot_5.json": "",
-    "python tools/paper_tables.py --table 5 --on ap10k --splits data/splits --dry-run": (
-        "python tools/paper_tables.py --table 5 --on ap10k --splits data/splits --dry-run --prior prior"
+    "genloc split few-shot data/ap10k/annotations/ap10k-train-split1.json "
+    "--shots 5 10 15 20 25 --seeds 0 1 2 --out data/splits": "",
+    "python tools/paper_tables.py --table 5 --on ap10k --splits data/splits --prior models/sd15": (
+        "python tools/paper_tables.py --table 5 --on ap10k --splits data/splits --prior prior --dry-run"
+    ),
+    "genloc split zero-shot data/ap10k/annotations --table-6 --out data/splits": "",
+    "python tools/paper_tables.py --table 6 --on ap10k --splits data/splits --prior models/sd15": (
+        "python tools/paper_tables.py --table 6 --on ap10k --splits data/splits --prior prior --dry-run"
     ),
     "python tools/paper_tables.py --table 1 --on zoo --dry-run": (
         "python tools/paper_tables.py --table 1 --on zoo --dry-run --prior prior --root data/ap10k"
@@ -164,11 +168,16 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for part in ("train", "val", "test"):
         name = f"annotations/mp100_split1_{part}.json"
         write_categories(clone / "data" / "categories", name=name)
-    write_zoo(zoo, per_species=4, size=64, species=(1, 7), workers=1)
+    # One species of each family of Table 6.
+    write_zoo(zoo, per_species=4, size=64, species=(1, 7, 19, 21, 25), workers=1)
     train, val = (read_source(zoo / f"annotations/ap10k-{p}-split1.json") for p in ("train", "val"))
     pair = zero_shot(train, val, ["Bovidae"], ["Canidae"], val=val)
-    write_split(few_shot(train, 5), clone / "data" / "splits" / "shots_5.json")
-    write_split(pair, clone / "data" / "splits" / "bovidae_canidae.json")
+    splits = clone / "data" / "splits"
+    write_split(few_shot(train, 5), splits / "shots_5.json")
+    write_split(pair, splits / "bovidae_canidae.json")
+    # A command may run without those before it: in these, one of each table's is enough.
+    write_split(few_shot(train, 5), splits / "few_shot_5_seed_0.json")
+    write_split(pair, splits / "zero_shot_Bovidae_Canidae.json")
     (clone / "runs" / "quickstart").mkdir(parents=True)
     shutil.copytree(zoo, clone / "runs" / "quickstart" / "zoo")
     write_scores(clone / "runs" / "quickstart")
