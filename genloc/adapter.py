@@ -38,8 +38,7 @@ FORMAT = 1
 LORA_FILE = "pytorch_lora_weights.safetensors"  # the name diffusers looks for
 CONDITION_FILE = "conditions.safetensors"
 FACTS_FILE = "genloc.yaml"
-LANGUAGE_FILE = "language.yaml"
-"""What a language model's folder has instead; `genloc.language.saved` reads it."""
+LANGUAGE_FILE = "language.yaml"  # instead of it, in a language model's folder
 CARD_FILE = "README.md"
 SWITCHES = ("context", "read_out", "layers", "finer", "timestep", "noise")
 LATER = {"finer": 1}
@@ -208,11 +207,10 @@ def read_facts(folder: Path) -> dict[str, Any]:
         AdapterError: it is not whole, or a language model's.
     """
     file = folder / FACTS_FILE
-    if not file.is_file() and (folder / LANGUAGE_FILE).is_file():
+    if (folder / LANGUAGE_FILE).is_file():
         raise AdapterError(
-            f"{folder} holds a language model ({LANGUAGE_FILE}), which answers in words and has no maps; only "
-            f"genloc predict --adapter {folder} and genloc.language.saved.language_predictor() read it. "
-            "Here give an adapter of conditions (runs/<name>/adapter of any configuration but language.yaml)."
+            f"{folder} holds a language model, which has no maps: only genloc predict --adapter {folder} and "
+            "genloc.language.saved.language_predictor() read it. Here give an adapter of another configuration."
         )
     if not file.is_file():
         raise FileNotFoundError(

@@ -36,18 +36,36 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     add(
         "--splits",
         type=Path,
-        help="folder of `genloc split` files; default: configs/splits, or made",
+        help="folder of `genloc split` files, by the names it gives several; default: configs/splits, or made",
     )
     add(
         "--prior",
         help="instead of the configuration's: `tiny`, a diffusers folder, a hub id, a file",
     )
-    add("--unseen-prior", help="a prior trained without the test families of Table 6")
-    add("--config", type=Path, action="append", default=[], help="further overlay over every row")
+    add("--unseen-prior", help="a prior trained without the test families of Table 6 (zoo alone)")
+    add(
+        "--weights",
+        nargs="+",
+        default=[],
+        metavar="METHOD=WEIGHTS",
+        help="trained weights that a rival starts from, such as SimplePose=microsoft/resnet-50 or a folder; "
+        "default: random ones",
+    )
+    add(
+        "--config",
+        type=Path,
+        action="append",
+        default=[],
+        help="further overlay over the configuration of every row, such as configs/prior/small_gpu.yaml",
+    )
     add("--steps", type=int, help="optimiser steps of each training; default: the table's")
     add("--seeds", type=int, nargs="+", help="default: the table's")
     add("--processes", type=int, help="at once on the CPU; default: one for each core")
-    add("--devices", nargs="+", help="CUDA devices; default: all that are free; `cpu` for none")
+    add(
+        "--devices",
+        nargs="+",
+        help="CUDA devices, as nvidia-smi counts them; default: all that are free; `cpu` for none",
+    )
     add("--runs", type=Path, default=Path("runs/tables"), help="cells are kept here (%(default)s)")
     add("--out", type=Path, default=Path("results"), help="for the results (%(default)s)")
     add("--dry-run", action="store_true", help="say what would run, and about how long")

@@ -23,12 +23,14 @@ from genloc.splits import (
     Split,
     cross_domain,
     few_shot,
+    few_shot_name,
     fraction,
     held_out,
     published,
     read_source,
     write_split,
     zero_shot,
+    zero_shot_name,
 )
 
 KEPT = Path(__file__).resolve().parent.parent / "configs" / "splits" / "zoo"
@@ -44,12 +46,12 @@ def photo_splits(zoo: Path) -> Iterator[tuple[str, Split]]:
     train, val, test = _parts(zoo)
     for shots in SHOTS:
         for seed in SEEDS:
-            yield f"few_shot_{shots}_seed_{seed}", few_shot(train, shots, seed)
+            yield few_shot_name(shots, seed), few_shot(train, shots, seed)
     for part in PARTS:
         yield f"fraction_{round(100 * part)}_seed_0", fraction(train, part)
     for a, b in TABLE_6:
         # test-split1 has twice as many pictures as val-split1, on which AP-10K's pairs are tested.
-        yield f"zero_shot_{a}_{b}", zero_shot(train, test, [a], [b], val=val)
+        yield zero_shot_name(a, b), zero_shot(train, test, [a], [b], val=val)
     yield "held_out", held_out(train, test, train.keypoints, HELD_OUT, val=val)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from genloc.splits import (
     LOCLLM,
+    TABLE_6,
     TEST,
     TRAIN,
     VAL,
@@ -15,6 +16,7 @@ from genloc.splits import (
     Split,
     cross_domain,
     few_shot,
+    few_shot_name,
     fraction,
     held_out,
     leave_one_out,
@@ -25,6 +27,7 @@ from genloc.splits import (
     read_source,
     write_split,
     zero_shot,
+    zero_shot_name,
 )
 
 Made = Iterable[tuple[Path, Split]]
@@ -52,17 +55,35 @@ def _few_shot(kinds: argparse._SubParsersAction) -> None:
     parser = _add(kinds, "few-shot", "some pictures of each species for training")
     parser.add_argument("annotations", type=Path, help="COCO keypoints json")
     how = parser.add_mutually_exclusive_group(required=True)
-    how.add_argument("--shots", type=int, help="pictures of each species")
+    how.add_argument(
+        "--shots",
+        type=int,
+        nargs="+",
+        metavar="N",
+        help="pictures of each species; one split for each number, --out is then a folder",
+    )
     how.add_argument(
         "--list", type=Path, help="a published list of image ids instead, such as ScarceNet's"
     )
-    parser.add_argument("--seed", type=int, default=0, help="which pictures (%(default)s)")
+    drawn = parser.add_mutually_exclusive_group()
+    drawn.add_argument("--seed", type=int, default=0, help="which pictures (%(default)s)")
+    drawn.add_argument(
+        "--seeds", type=int, nargs="+", metavar="N", help="one split for each; --out is a folder"
+    )
 
     def make(given: argparse.Namespace) -> Made:
+        if given.list is not None and given.seeds is not None:
+            parser.error("--list says which pictures, so there is nothing to draw with --seeds")
         source = read_source(given.annotations)
         if given.list is not None:
             return [(given.out, listed(source, given.list))]
-        return [(given.out, few_shot(source, given.shots, given.seed))]
+        if given.seeds is None and len(given.shots) == 1:
+            return [(given.out, few_shot(source, given.shots[0], given.seed))]
+        return [
+            (given.out / f"{few_shot_name(shots, seed)}.json", few_shot(source, shots, seed))
+            for shots in given.shots
+            for seed in given.seeds or [given.seed]
+        ]
 
     parser.set_defaults(make=make)
 
@@ -81,6 +102,11 @@ def _zero_shot(kinds: argparse._SubParsersAction) -> None:
         "--pairs", action="store_true", help="one split for each ordered pair; --out is a folder"
     )
     parser.add_argument(
+        "--table-6",
+        action="store_true",
+        help="one split for each of the paper's six pairs of families; --out is a folder",
+    )
+    parser.add_argument(
         "--by",
         choices=("species", "family", "order"),
         default="family",
@@ -93,12 +119,22 @@ def _zero_shot(kinds: argparse._SubParsersAction) -> None:
 
     def make(given: argparse.Namespace) -> Made:
         named = given.train is not None and given.test is not None
-        if named + given.leave_one_out + given.pairs != 1:
-            parser.error("say --train and --test, or --leave-one-out, or --pairs")
+        if named + given.leave_one_out + given.pairs + given.table_6 != 1:
+            parser.error("say --train and --test, or --leave-one-out, or --pairs, or --table-6")
+        if given.table_6 and given.by != "family":
+            parser.error(f"--table-6 is of families, so --by {given.by} cannot be")
         train, val, test = _published(given)
         if given.pairs:
             found = pairs(train, test, by=given.by, val=val)
-            return [(given.out / f"{a}_{b}.json", split) for (a, b), split in found]
+            return [(given.out / f"{zero_shot_name(*pair)}.json", split) for pair, split in found]
+        if given.table_6:
+            return [
+                (
+                    given.out / f"{zero_shot_name(a, b)}.json",
+                    zero_shot(train, test, [a], [b], val=val),
+                )
+                for a, b in TABLE_6
+            ]
         if given.leave_one_out:
             left = leave_one_out(train, test, by=given.by, val=val)
             return [(given.out / f"without_{name}.json", split) for name, split in left]

@@ -34,6 +34,11 @@ def few_shot(source: Source, shots: int, seed: int = 0) -> Split:
     return Split("few-shot", {"shots": shots}, seed, {"train": train}, tuple(short))
 
 
+def few_shot_name(shots: int | str, seed: int | str) -> str:
+    """What the file of such a split is called, without `.json`."""
+    return f"few_shot_{shots}_seed_{seed}"
+
+
 def listed(source: Source, path: str | Path) -> Split:
     """The pictures of a published list of image ids, such as ScarceNet's `annotation_list_5`: numbers in any
     punctuation, repeated ones counting once.

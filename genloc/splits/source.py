@@ -6,7 +6,8 @@ import hashlib
 import json
 import math
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -37,12 +38,14 @@ class Source:
         file: its name. checksum: first 16 hex digits of its sha256.
         labels: those with a box and a labelled keypoint that are no crowds, by annotation id.
         keypoints: names that its categories give; empty where they give none, or differ.
+        file_names: image id -> file of the picture, where the file says it.
     """
 
     file: str
     checksum: str
     labels: tuple[Label, ...]
     keypoints: tuple[str, ...] = ()
+    file_names: Mapping[int, str] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def images_of(self) -> dict[str, list[int]]:
@@ -91,7 +94,11 @@ def read_source(path: str | Path) -> Source:
         )
     listed = content["images"]
     # Animal Pose's own form has an object from id to file name.
-    images = {int(i) for i in listed} if isinstance(listed, dict) else {i["id"] for i in listed}
+    images: dict[int, str] = (
+        {int(i): str(name) for i, name in listed.items()}
+        if isinstance(listed, dict)
+        else {i["id"]: str(i.get("file_name") or "") for i in listed}
+    )
     corners = isinstance(listed, dict)
     categories = {int(c["id"]): c for c in content["categories"]}
     records = content["annotations"]
@@ -118,7 +125,7 @@ def read_source(path: str | Path) -> Source:
         raise ValueError(f"{path}: no annotation has a box and a labelled keypoint")
     names = {tuple(c["keypoints"]) for c in categories.values() if c.get("keypoints")}
     keypoints = tuple(str(k).strip() for k in names.pop()) if len(names) == 1 else ()
-    return Source(path.name, checksum, tuple(sorted(labels)), keypoints)
+    return Source(path.name, checksum, tuple(sorted(labels)), keypoints, images)
 
 
 def _is_labelled(record: dict[str, Any]) -> bool:

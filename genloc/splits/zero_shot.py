@@ -7,7 +7,7 @@ from itertools import permutations
 from typing import Literal
 
 from genloc.splits.orders import ORDERS
-from genloc.splits.source import Source
+from genloc.splits.source import Label, Source
 from genloc.splits.split import Part, Split
 
 Rank = Literal["species", "family", "order"]
@@ -23,6 +23,11 @@ TABLE_6 = (
 """The paper's pairs: trained on the first family, tested on the second."""
 
 
+def zero_shot_name(train_on: str, test_on: str) -> str:
+    """What the file of a pair of groups is called, without `.json`."""
+    return f"zero_shot_{train_on}_{test_on}"
+
+
 def zero_shot(
     train: Source,
     test: Source,
@@ -34,6 +39,9 @@ def zero_shot(
 ) -> Split:
     """Labels of some groups of animals for training, of others for testing.
 
+    No picture is on both sides: one that shows animals of both, and is tested, is left out of training and
+    validation, and counted in the notes. Pictures of two files are the same where id and file name are.
+
     Args:
         train: file of the training labels.
         test: file of the test labels; may be the same, or that of `val`.
@@ -44,7 +52,8 @@ def zero_shot(
             the animals that it is tested on.
 
     Raises:
-        ValueError: a group is on both sides, is not in its file, or a family's order is not known.
+        ValueError: a group is on both sides, is not in its file or only on pictures that are tested, or a family's
+            order is not known.
     """
     train_on, test_on = sorted(set(train_on)), sorted(set(test_on))
     shared = sorted(set(train_on) & set(test_on))
@@ -53,12 +62,36 @@ def zero_shot(
             f"zero-shot: trained on {train_on}, tested on {test_on}: expected one or more {by} names on each "
             f"side and none on both{f', but {shared} is' if shared else ''}"
         )
-    parts = {"train": _of(train, train_on, by, "train")}
-    if val is not None:
-        there = [name for name in train_on if name in groups(val, by)]
-        parts["val"] = _of(val, there or train_on, by, "val")
-    parts["test"] = _of(test, test_on, by, "test")
-    return Split("zero-shot", {"by": by, "train": train_on, "test": test_on}, None, parts)
+    tested = _of(test, test_on, by, "test")
+    seen = {label.image_id for label in tested}
+    parts, notes = {}, []
+    for name, source in (("train", train), ("val", val)):
+        if source is None:
+            continue
+        known = groups(source, by)
+        there = [group for group in train_on if group in known] if name == "val" else train_on
+        labels = _of(source, there or train_on, by, name)
+        both = {
+            label.image_id
+            for label in labels
+            if label.image_id in seen
+            and source.file_names.get(label.image_id) == test.file_names.get(label.image_id)
+        }
+        own = [label for label in labels if label.image_id not in both]
+        if not own:
+            raise ValueError(
+                f"{name}: all {len(both)} images of {', '.join(train_on)} in {source.file} also show "
+                f"{', '.join(test_on)}, which is tested on them: none is left"
+            )
+        if both:
+            notes.append(
+                f"{name}: {len(both)} images of {source.file} are left out: they show "
+                f"{', '.join(test_on)} as well, which is tested on them"
+            )
+        parts[name] = Part.of_labels(source, own)
+    parts["test"] = Part.of_labels(test, tested)
+    recipe = {"by": by, "train": train_on, "test": test_on}
+    return Split("zero-shot", recipe, None, parts, tuple(notes))
 
 
 def leave_one_out(
@@ -102,7 +135,7 @@ def groups(source: Source, by: Rank) -> dict[str, set[str]]:
     return dict(sorted(found.items()))
 
 
-def _of(source: Source, names: list[str], by: Rank, part: str) -> Part:
+def _of(source: Source, names: list[str], by: Rank, part: str) -> list[Label]:
     known = groups(source, by)
     unknown = [name for name in names if name not in known]
     if unknown:
@@ -110,4 +143,4 @@ def _of(source: Source, names: list[str], by: Rank, part: str) -> Part:
             f"{part}: {source.file} has no labels of {by} {', '.join(unknown)}; it has {', '.join(known)}"
         )
     species = set().union(*(known[name] for name in names))
-    return Part.of_labels(source, (label for label in source.labels if label.species in species))
+    return [label for label in source.labels if label.species in species]

@@ -9,8 +9,9 @@ import pytest
 
 from genloc.cli import main
 from genloc.skeleton import COCO
-from genloc.splits import read_split
+from genloc.splits import TABLE_6, read_split
 from tests.make_coco import write_coco
+from tests.splits.worlds import content, write
 
 
 @pytest.fixture
@@ -37,6 +38,17 @@ def test_few_shots(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert out.read_bytes() == first
     assert split("few-shot", train, "--shots", "20", "--out", out) == 0
     assert "note: antelope has 6 images, all taken" in capsys.readouterr().out
+    # Several at once, under the names that the tables look for; each as if it were made alone.
+    many = ("--shots", "1", "2", "--seeds", "0", "3", "--out", tmp_path / "few")
+    assert split("few-shot", train, *many) == 0
+    names = {f"few_shot_{n}_seed_{s}.json" for n in (1, 2) for s in (0, 3)}
+    assert {path.name for path in (tmp_path / "few").iterdir()} == names
+    assert (tmp_path / "few" / "few_shot_2_seed_3.json").read_bytes() == first
+    assert split("few-shot", train, "--shots", "1", "2", "--out", tmp_path / "one") == 0
+    assert len(list((tmp_path / "one").glob("few_shot_?_seed_0.json"))) == 2
+    for wrong in (("--seed", "1", "--shots", "2"), ("--list", out)):
+        with pytest.raises(SystemExit):
+            split("few-shot", train, *wrong, "--seeds", "0", "--out", out)
 
 
 def test_zero_shots(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,7 +66,7 @@ def test_zero_shots(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert read_split(out).parts["test"].file == "ap10k-test-split1.json"
     assert split("zero-shot", files, "--pairs", "--out", tmp_path / "pairs") == 0
     names = {path.name for path in (tmp_path / "pairs").iterdir()}
-    assert names == {"Bovidae_Canidae.json", "Canidae_Bovidae.json"}
+    assert names == {"zero_shot_Bovidae_Canidae.json", "zero_shot_Canidae_Bovidae.json"}
     assert (
         split("zero-shot", files, "--leave-one-out", "--by", "species", "--out", tmp_path / "l")
         == 0
@@ -63,11 +75,30 @@ def test_zero_shots(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
         "without_antelope.json",
         "without_dog.json",
     }
-    for wrong in (("--pairs", *pair), ("--train", "Bovidae"), ()):
+    for wrong in (
+        ("--pairs", *pair),
+        ("--train", "Bovidae"),
+        (),
+        ("--table-6", "--pairs"),
+        ("--table-6", "--by", "order"),
+    ):
         with pytest.raises(SystemExit):
             split("zero-shot", files, *wrong, "--out", out)
     assert split("zero-shot", files, "--train", "Mars", "--test", "Canidae", "--out", out) == 2
     assert "has no labels of family Mars" in capsys.readouterr().err
+
+
+def test_the_pairs_of_table_6_are_one_command(tmp_path: Path) -> None:
+    for part in ("train", "val"):
+        animals = content(first={"train": 1, "val": 100}[part])
+        write(tmp_path / "annotations" / f"ap10k-{part}-split1.json", animals)
+    out = tmp_path / "out"
+    assert split("zero-shot", tmp_path / "annotations", "--table-6", "--out", out) == 0
+    assert {p.stem for p in out.iterdir()} == {f"zero_shot_{a}_{b}" for a, b in TABLE_6}
+    for a, b in TABLE_6:
+        found = read_split(out / f"zero_shot_{a}_{b}.json")
+        assert (found.recipe["train"], found.recipe["test"]) == ([a], [b])
+        assert list(found.parts) == ["train", "val", "test"]
 
 
 def test_the_other_kinds(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -49,6 +50,50 @@ def test_the_bytes_are_pinned(tmp_path: Path) -> None:
     write_split(few_shot(source, 2, 3), tmp_path / "split.json")
     written = (tmp_path / "split.json").read_bytes()
     assert hashlib.sha256(written).hexdigest()[:16] == "d129b86837f439ea"
+
+
+WRITE_ALL = """
+import sys
+root, folder = sys.argv[1:]
+sys.path.insert(0, root)
+from genloc.splits import few_shot, fraction, held_out, leave_one_out, read_source, write_split, zero_shot
+train, val = (read_source(f"{folder}/{name}.json") for name in ("train", "val"))
+made = [few_shot(train, n, seed) for n in (1, 3) for seed in (0, 7)]
+made += [fraction(train, 0.3, 2), held_out(train, val, train.keypoints, ["tail"])]
+made += [zero_shot(train, val, ["Bovidae"], ["Canidae"], val=val)]
+made += [split for _, split in leave_one_out(train, train, by="order")]
+for n, split in enumerate(made):
+    write_split(split, f"{folder}/made-{n}.json")
+"""
+
+
+@pytest.mark.parametrize("minor", range(11, 14))
+def test_every_python_writes_the_same_bytes(minor: int, tmp_path: Path, repository: Path) -> None:
+    """Those from 3.11 to 3.13 that are on this machine, against the one that runs the tests."""
+    other = python(minor)
+    if other is None:
+        pytest.skip(f"no python3.{minor} here")
+    written: list[dict[str, bytes]] = []
+    for which in (sys.executable, other):
+        folder = tmp_path / str(len(written))
+        for name, seed, first in (("train", 0, 1), ("val", 1, 100)):
+            write(folder / f"{name}.json", content(images=35, seed=seed, first=first))
+        command = [which, "-I", "-S", "-c", WRITE_ALL, str(repository), str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        written.append({path.name: path.read_bytes() for path in folder.glob("made-*.json")})
+    assert written[0] == written[1] and len(written[0]) > 8
+
+
+def python(minor: int) -> str | None:
+    """A Python 3.`minor` that starts: on the path, or one that pyenv keeps."""
+    name = f"python3.{minor}"
+    kept = sorted((Path.home() / ".pyenv" / "versions").glob(f"3.{minor}.*/bin/{name}"))
+    for path in (shutil.which(name), *map(str, kept)):
+        # A shim may be there for a version that is not.
+        if path and not subprocess.run([path, "-c", ""], capture_output=True).returncode:
+            return path
+    return None
 
 
 def test_it_needs_the_standard_library_only() -> None:

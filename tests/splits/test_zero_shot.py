@@ -12,7 +12,8 @@ from genloc.data.zoo import FAMILIES
 from genloc.splits import TABLE_6, Source, groups, leave_one_out, pairs, read_source, zero_shot
 from genloc.splits.orders import ORDERS
 from genloc.splits.zero_shot import Rank
-from tests.splits.worlds import content, sources, write
+from tests.splits.worlds import FAMILIES as SPECIES
+from tests.splits.worlds import content, record, sources, write
 
 RANKS: tuple[Rank, ...] = ("species", "family", "order")
 
@@ -36,26 +37,41 @@ def test_pairs_are_disjoint_and_together_everything(train: Source, test: Source,
 
 @given(sources(), st.sampled_from(RANKS))
 def test_one_file_serves_both_sides(source: Source, by: Rank) -> None:
-    """Train and test of a leave-one-out split share no label and leave none out."""
+    """Train and test of a leave-one-out split share no picture, and only pictures that show both are left out."""
     everything = {label.annotation_id for label in source.labels}
+    image_of = {label.annotation_id: label.image_id for label in source.labels}
     tested: list[int] = []
     if len(groups(source, by)) < 2:
         return
+    names = groups(source, by)
+    alone = {  # groups with a picture of their own, so that any other can be tested
+        name
+        for name in names
+        for image in {x.image_id for x in source.labels if x.species in names[name]}
+        if {x.species for x in source.labels if x.image_id == image} <= names[name]
+    }
+    if len(alone) < 2:
+        return
     for name, split in leave_one_out(source, source, by=by):
-        train, test = (split.parts[p].annotation_ids or () for p in ("train", "test"))
-        assert not set(train) & set(test)
-        assert set(train) | set(test) == everything
-        assert set(split.parts["test"].counts["species"]) == groups(source, by)[name]
+        train, test = (set(split.parts[p].annotation_ids or ()) for p in ("train", "test"))
+        shown = {image_of[id_] for id_ in test}
+        assert not {image_of[id_] for id_ in train} & shown
+        both = {id_ for id_ in everything - test if image_of[id_] in shown}
+        assert train == everything - test - both
+        assert bool(both) == bool(split.notes)
+        assert set(split.parts["test"].counts["species"]) == names[name]
         tested += test
     assert sorted(tested) == sorted(everything)
 
 
-@given(sources(), st.randoms(use_true_random=False))
-def test_the_order_of_the_source_changes_nothing(source: Source, random: object) -> None:
-    labels = list(source.labels)
+@given(sources(), sources(file="test.json", first=100), st.randoms(use_true_random=False))
+def test_the_order_of_the_source_changes_nothing(
+    train: Source, test: Source, random: object
+) -> None:
+    labels = list(train.labels)
     random.shuffle(labels)  # type: ignore[attr-defined]
-    other = Source(source.file, source.checksum, tuple(labels))
-    assert list(pairs(source, source)) == list(pairs(other, other))
+    other = Source(train.file, train.checksum, tuple(labels))
+    assert list(pairs(train, test)) == list(pairs(other, test))
 
 
 def test_the_files_of_the_parts(tmp_path: Path) -> None:
@@ -70,6 +86,33 @@ def test_the_files_of_the_parts(tmp_path: Path) -> None:
     assert set(split.parts["val"].counts["species"]) == {"antelope", "cow"}
     assert set(split.parts["test"].counts["species"]) == {"dog", "fox"}
     assert split.title() == "zero-shot, by family, train Bovidae, test Canidae"
+
+
+def test_a_picture_of_both_sides_is_tested_and_not_trained_on(tmp_path: Path) -> None:
+    """AP-10K's splits are of the same pictures, and val-split1 serves as val and as test."""
+    animals = content(images=0)
+    animals["images"] = [{"id": i, "file_name": f"{i}.jpg"} for i in range(1, 6)]
+    cow, dog = (1 + sorted(SPECIES).index(name) for name in ("cow", "dog"))
+    shown = [(1, cow), (2, cow), (2, dog), (3, cow), (3, dog), (3, cow), (4, dog), (5, cow)]
+    animals["annotations"] = [record(n, *pair) for n, pair in enumerate(shown, 1)]
+    one = read_source(write(tmp_path / "val-split1.json", animals))
+    split = zero_shot(one, one, ["Bovidae"], ["Canidae"], val=one)
+    assert split.parts["train"].annotation_ids == (1, 8) == split.parts["val"].annotation_ids
+    assert split.parts["test"].annotation_ids == (3, 5, 7)
+    assert len(split.notes) == 2
+    assert split.notes[0] == (
+        "train: 2 images of val-split1.json are left out: they show Canidae as well, which is tested on them"
+    )
+    # Another split of the same pictures; image 3 is another picture there, with the same number.
+    animals["images"][2]["file_name"] = "elsewhere.jpg"
+    other = read_source(write(tmp_path / "test-split2.json", animals))
+    crossed = zero_shot(one, other, ["Bovidae"], ["Canidae"])
+    assert crossed.parts["train"].annotation_ids == (1, 4, 6, 8)
+    assert "note: train: 1 images of val-split1.json are left out" in crossed.summary()
+    alone = {**animals, "annotations": animals["annotations"][1:3]}
+    source = read_source(write(tmp_path / "alone.json", alone))
+    with pytest.raises(ValueError, match=r"all 1 images of Bovidae in alone\.json also show"):
+        zero_shot(source, source, ["Bovidae"], ["Canidae"])
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import get_args
@@ -16,7 +15,6 @@ from tests.tools.planning import planner
 from tools.paper_tables import main
 from tools.tables import definitions, recipe
 from tools.tables.budget import Speeds, spoken, whole
-from tools.tables.data import Splits
 from tools.tables.definitions import METHODS, SETS, TABLES
 from tools.tables.job import FIT, LOG, METRICS, Job
 from tools.tables.paper import paper_numbers
@@ -83,9 +81,6 @@ def test_pairs_of_one_training_family_share_it_and_are_tested_apart(zoo: Path, p
     assert len(cells) == 6
     assert len({c.training.name for c in cells}) == 2
     assert len({c.test.name for c in cells}) == 6
-    for cell in cells:
-        # Checkpoints are chosen on the families that are trained on, in the file that is tested.
-        assert cell.training.facts["data.val.annotations"].endswith("test-split1.json")
     jobs = jobs_of(cells, Path("runs"))
     assert sorted(len(job.tests) for job in jobs.values()) == [3, 3]
 
@@ -139,26 +134,6 @@ def test_mistakes_are_said_in_a_line(
     assert "no annotation file" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["--table", "7", "--on", "zoo"])
-
-
-def test_splits_given_are_used_and_those_of_other_files_refused(zoo: Path, tmp_path: Path) -> None:
-    made = Splits("zoo", zoo, None, tmp_path / "none", tmp_path / "made")
-    path, split = made.find("few_shot_5_seed_1")
-    assert path.parent == tmp_path / "made" and split.seed == 1
-    given = tmp_path / "given"
-    given.mkdir()
-    shutil.copy(path, given / "few_shot_5.json")  # for every seed
-    found = Splits("zoo", zoo, given, tmp_path / "none", tmp_path / "made").find(
-        "few_shot_5_seed_2"
-    )
-    assert found == ((given / "few_shot_5.json").absolute(), split)
-    text = (given / "few_shot_5.json").read_text()
-    other = text.replace(split.part("train").sha256, "0" * 16)
-    (given / "few_shot_5.json").write_text(other)
-    with pytest.raises(ValueError, match="was made for"):
-        Splits("zoo", zoo, given, tmp_path / "none", tmp_path / "made").find("few_shot_5_seed_2")
-    with pytest.raises(ValueError, match="no split 'third'"):
-        made.find("third")
 
 
 # ---------------------------------------------------------------------- time

@@ -16,7 +16,7 @@ import pytest
 
 from tests.make_prior import write_folder
 from tools.paper_tables import main
-from tools.tables.definitions import TABLES
+from tools.tables.definitions import METHODS, TABLES
 from tools.tables.job import FIT, Job
 from tools.tables.session import Session
 
@@ -121,12 +121,15 @@ def test_a_file_that_is_no_result_is_said(
     assert "table_2_zoo.json is no result of a table" in capsys.readouterr().err
 
 
-# Table 1's whole quick form is among the README's commands.
+# Every method and every part of it once; the other rows have these on other data, or other numbers in the same
+# places. All rows of all tables are made by the slow test below, with `tools/test --all`.
 FEW_ROWS = {
+    "1": tuple(row.label for row in TABLES["1"].rows),
+    "2": tuple(row.label for row in TABLES["2"].rows),
     "4": ("GenLoc",),
     "5": ("GenLoc", "SimplePose"),
     "6": ("GenLoc", "SimplePose"),
-    "words": ("GenLoc, by words",),
+    "words": ("GenLoc, by words", "GenLoc, by words, text encoder learning"),
     "choices": ("as configured", "layers: mean", "decoding: argmax"),
 }
 
@@ -135,6 +138,26 @@ FEW_ROWS = {
 def test_some_rows_of_each_table_are_made(folder: Path, table: str) -> None:
     content = make(folder, table, "--rows", *FEW_ROWS[table])
     assert content["rows"] == [*FEW_ROWS[table], "mean pose"]
+    (started,) = [fact for fact in content["facts"] if fact.startswith("started: ")]
+    assert ("SimplePose" in started) == ("SimplePose" in FEW_ROWS[table])
+
+
+def test_every_method_is_among_them() -> None:
+    made = {
+        row.method
+        for name, rows in FEW_ROWS.items()
+        for row in TABLES[name].rows
+        if row.label in rows
+    }
+    assert made == METHODS.keys()
+    overlays = {o for table in TABLES.values() for row in table.rows for o in row.overlays}
+    assert overlays == {
+        o
+        for name, rows in FEW_ROWS.items()
+        for row in TABLES[name].rows
+        if row.label in rows
+        for o in row.overlays
+    }
 
 
 def test_people_in_photographs(real_data: Path, folder: Path) -> None:

@@ -6,7 +6,7 @@ from peft import LoraConfig, get_peft_model
 from peft.optimizers import create_loraplus_optimizer
 from torch import nn
 
-from genloc.training.optimiser import described, parameter_groups
+from genloc.training.optimiser import described, parameter_groups, schedule
 
 RATES = {"lr": 0.1, "lr_condition": 0.2, "lr_lora": 0.3}
 
@@ -46,3 +46,18 @@ def test_what_cannot_learn_is_refused() -> None:
         parameter_groups(adapted(), None, **RATES, lora_ratio=0)
     with pytest.raises(ValueError, match="nothing is trainable"):
         parameter_groups(nn.ReLU(), None, **RATES)
+
+
+def test_steps_are_those_of_the_published_recipes() -> None:
+    """Rates after each of 210 epochs, as torch's own scheduler with mmpose's milestones gives them."""
+    ours, theirs = (torch.optim.Adam([nn.Parameter(torch.zeros(1))], lr=5e-4) for _ in range(2))
+    mine = schedule(ours, "steps", warmup=0, steps=210)
+    published = torch.optim.lr_scheduler.MultiStepLR(theirs, [170, 200], gamma=0.1)
+    assert mine is not None
+    for _ in range(210):
+        assert ours.param_groups[0]["lr"] == pytest.approx(theirs.param_groups[0]["lr"])
+        for optimizer, scheduler in ((ours, mine), (theirs, published)):
+            optimizer.step()
+            scheduler.step()
+    with pytest.raises(ValueError, match=r"model\.schedule: steps needs an end"):
+        schedule(ours, "steps", warmup=0, steps=None)

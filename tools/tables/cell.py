@@ -55,14 +55,16 @@ class Options:
 
     Args:
         root: of the data. prior: of every row, instead of the configuration's; None leaves it.
+        weights: method -> trained weights that it starts from, a folder or hub id.
         unseen: folder of a prior trained without the test families of Table 6; None leaves those rows out.
-        overlays: configuration files over every row. steps: instead of the table's.
+        overlays: configuration files over the set's, below what makes a row. steps: instead of the table's.
         seeds: instead of the table's. rows: only those of these labels. quick: everything small, to see it run.
     """
 
     root: Path
     prior: str | None = None
     unseen: str | None = None
+    weights: Mapping[str, str] = field(default_factory=dict)
     overlays: tuple[Path, ...] = ()
     steps: int | None = None
     seeds: tuple[int, ...] | None = None

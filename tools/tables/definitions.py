@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from genloc.splits import SHOTS, TABLE_6
+from genloc.splits import SHOTS, TABLE_6, few_shot_name, zero_shot_name
 
 PRIOR = "model.model.init_args.prior.init_args"
 GENLOC = "model.model.init_args"
@@ -27,6 +27,7 @@ class Method:
         overlays: on drawn animals and crops of 128 pixels. real: on real photographs, where they differ.
         rate: the key of its learning rate. rates: those tried on the zoo (AP on val with the first seed
             decides); real sets take the configuration's, as published.
+        takes_weights: whether it can start from trained weights of its own.
         speed: crops trained on in a second on one core (AMD EPYC, crops of 128, nothing else running), the
             start of the estimate until this machine has measured its own.
     """
@@ -36,6 +37,7 @@ class Method:
     rate: str = "model.lr"
     rates: tuple[float, ...] = (1e-3,)
     speed: float = 26.0
+    takes_weights: bool = False
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class Row:
             ("of 64", x) a number of cells at 64, scaled with the map. Where it changes the map's size,
             sigma follows unless the row says it.
         test_facts: facts of the test alone, which need no training of their own.
-        needs: "unseen" for a row that needs a prior trained without the animals it is tested on.
+        needs: "unseen" for a row that needs a prior trained without the animals it is tested on: of the zoo's
+            alone there can be one.
     """
 
     label: str
@@ -73,8 +76,8 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Args: what is said above it, its rows, its columns on each set, the scores shown, and on each set the
-    optimiser steps of a training and the seeds."""
+    """Args: what is said above it, its rows, its columns on each set, the scores shown, on each set the
+    optimiser steps of a training and the seeds, and overlays below `configs/` over every row on a set."""
 
     title: str
     rows: tuple[Row, ...]
@@ -82,7 +85,7 @@ class Table:
     scores: tuple[str, ...]
     steps: Mapping[str, int]
     seeds: Mapping[str, tuple[int, ...]]
-    overlays: tuple[str, ...] = ()  # over every row
+    overlays: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 METHODS: dict[str, Method] = {
@@ -94,10 +97,15 @@ METHODS: dict[str, Method] = {
         ("baseline/no_prior_all.yaml",), rates=(1e-3, 3e-3), speed=26
     ),
     "SimplePose": Method(
-        ("baseline/simple_pose_small.yaml",), ("baseline/simple_pose.yaml",), rates=(3e-4, 1e-3, 3e-3), speed=75
+        ("baseline/simple_pose_small.yaml",), ("baseline/simple_pose.yaml",), rates=(3e-4, 1e-3, 3e-3), speed=75,
+        takes_weights=True,
     ),
-    "ViT": Method(("baseline/vit_small.yaml",), ("baseline/vit.yaml",), rates=(3e-4, 1e-3), speed=50),
-    "Convolutions on the prior": Method(("baseline/conv_head.yaml",), rates=(1e-3, 3e-3), speed=45),
+    "ViT": Method(
+        ("baseline/vit_small.yaml",), ("baseline/vit.yaml",), rates=(3e-4, 1e-3), speed=50, takes_weights=True
+    ),
+    "Convolutions on the prior": Method(
+        ("baseline/conv_head_small.yaml",), ("baseline/conv_head.yaml",), rates=(1e-3, 3e-3), speed=45
+    ),
 }  # fmt: skip
 
 RIVALS = tuple(Row(name, name) for name in METHODS)
@@ -114,9 +122,9 @@ FAMILY_ROWS = (
     Row("ViT", "ViT"),
 )  # fmt: skip
 
-FEW = tuple(Column(f"{n} shots", f"few_shot_{n}_seed_{{seed}}") for n in SHOTS)
-FEW_VAL = tuple(Column(f"{n} shots, val", f"few_shot_{n}_seed_{{seed}}", "val") for n in SHOTS)
-FAMILIES = tuple(Column(f"{a} to {b}", f"zero_shot_{a}_{b}", "") for a, b in TABLE_6)
+FEW = tuple(Column(f"{n} shots", few_shot_name(n, "{seed}")) for n in SHOTS)
+FEW_VAL = tuple(Column(f"{n} shots, val", few_shot_name(n, "{seed}"), "val") for n in SHOTS)
+FAMILIES = tuple(Column(f"{a} to {b}", zero_shot_name(a, b), "") for a, b in TABLE_6)
 ASKED = tuple(c for c in FAMILIES if c.label in ("Bovidae to Canidae", "Canidae to Felidae"))
 STYLES = ("photo", "painting", "cartoon", "night", "sketch")
 """Of the zoo; "photo" is what is trained on."""
@@ -177,6 +185,7 @@ TABLES: dict[str, Table] = {
         ("AP",),
         {"zoo": 600, "ap10k": 460},
         {"zoo": (0, 1, 2), "ap10k": (0, 1, 2)},
+        {"ap10k": ("protocol/scarcenet.yaml",)},  # the paper's numbers beside are by ScarceNet's sigmas
     ),
     "6": Table(
         "Trained on one family, tested on another (Table 6)",
@@ -221,6 +230,18 @@ TABLES: dict[str, Table] = {
 }  # fmt: skip
 
 
+class Files(NamedTuple):
+    """Published files that a set's splits are made of; of pairs of families, `val` and `test` name the file in
+    which the family that is trained on is watched, and that in which the other one is tested."""
+
+    train: str = ""
+    val: str = ""
+    test: str = ""
+
+
+NO_FILES = Files()
+
+
 @dataclass(frozen=True)
 class Set:
     """A data set of the tables.
@@ -228,8 +249,9 @@ class Set:
     Args:
         config: below `configs/`.
         root: where its data is looked for unless `--root` says otherwise.
-        tests: name -> facts of the test, over the configuration's own test set.
-        files: published files that splits are made of: (train, test).
+        tests: name -> facts of the test, over the configuration's own test set; files that begin with `..` lie
+            beside the root.
+        files: that splits are made of.
         facts: of every training.
         tune_on: column whose val AP chooses the rates of the zoo's rows, after `tune_steps`.
     """
@@ -237,7 +259,7 @@ class Set:
     config: str
     root: str
     tests: Mapping[str, Mapping[str, Any]]
-    files: tuple[str, str] = ("", "")
+    files: Files = NO_FILES
     facts: Mapping[str, Any] = field(default_factory=dict)
     tune_on: Column | None = None
     tune_steps: int = 0
@@ -252,24 +274,26 @@ SETS: dict[str, Set] = {
         | {s: {"data.test.images": f"styles/{s}/data",
                "data.test.annotations": f"styles/{s}/{AP10K_FILE.format('test')}"}
            for s in STYLES if s != "photo"},
-        (AP10K_FILE.format("train"), AP10K_FILE.format("test")),
+        # test-split1 has twice as many pictures as val-split1, on which AP-10K's pairs are tested.
+        Files(*(AP10K_FILE.format(part) for part in ("train", "val", "test"))),
         # bf16: a step is a quarter shorter on a CPU with AVX512-BF16. Without the mirrored crop so is a test.
         {"model.schedule": "cosine", "model.warmup": 25, "data.num_workers": 0, "trainer.precision": "bf16-mixed",
          "model.flip_test": False},
-        Column("10 shots", "few_shot_10_seed_{seed}"),
+        Column("10 shots", few_shot_name(10, "{seed}")),
         1200,
     ),
     "ap10k": Set(
         "ap10k.yaml",
         "data/ap10k",
         {"test": {}, "val": {"data.test.annotations": AP10K_FILE.format("val")}},
-        (AP10K_FILE.format("train"), AP10K_FILE.format("val")),
+        Files(*(AP10K_FILE.format(part) for part in ("train", "val", "val"))),
     ),
     "coco": Set(
         "coco.yaml",
         "data/coco",
         {"test": {}, "human_art": {
             "data.skeleton": "human_art",
-            "data.test": {"annotations": "../HumanArt/annotations/validation_humanart.json", "images": ".."}}},
+            "data.test.annotations": "../HumanArt/annotations/validation_humanart.json",
+            "data.test.images": ".."}},
     ),
 }  # fmt: skip

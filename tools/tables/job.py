@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
+from tools.tables import devices
 from tools.tables.cell import Test, Training
 from tools.tables.recipe import write_overlay
 
@@ -93,7 +94,7 @@ def run(job: Job, device: str, threads: int) -> None:
 
     Args:
         job: what to do.
-        device: "cpu", or the index of a CUDA device.
+        device: of `devices.slots`.
         threads: of torch on the CPU.
     """
     job.folder.mkdir(parents=True, exist_ok=True)
@@ -121,7 +122,7 @@ def _talk_to(log: TextIO) -> None:
 
 
 def _use(device: str, threads: int) -> None:
-    os.environ["CUDA_VISIBLE_DEVICES"] = "" if device == "cpu" else device
+    devices.use(device)
     import cv2
     import torch
 

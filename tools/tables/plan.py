@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -10,11 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from tools.tables.cell import Cell, Options, Test, Training
-from tools.tables.data import Splits, facts_of, labels_in, whole
+from tools.tables.data import LISTED, Splits, facts_of, labels_in, whole
 from tools.tables.definitions import (
     GENLOC,
     METHODS,
-    PRIOR,
     SETS,
     TABLES,
     Column,
@@ -22,17 +22,16 @@ from tools.tables.definitions import (
     Row,
     Table,
 )
+from tools.tables.key import SOURCE, UNET_SEED, WEIGHTS, recipe_of, selection, started_from, unusual
 from tools.tables.recipe import (
     digest,
     fingerprint,
-    learned,
     look_up,
     nested,
     resolve,
 )
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-SOURCE = f"{PRIOR}.source"
 EVALUATIONS = 2  # on val, while a training runs
 
 
@@ -83,10 +82,11 @@ class Planner:
     def asked(self) -> tuple[Row, ...]:
         """The table's rows, or those asked for."""
         asked = self.options.rows
-        known = [row.label for row in self.table.rows]
+        rows = [row for row in self.table.rows if not row.needs or self.set_name == "zoo"]
+        known = [row.label for row in rows]
         if unknown := sorted(set(asked or ()) - set(known)):
             raise ValueError(f"--rows: table {self.table_name} has no {unknown}; it has {known}")
-        return tuple(row for row in self.table.rows if asked is None or row.label in asked)
+        return tuple(row for row in rows if asked is None or row.label in asked)
 
     @cached_property
     def left_out(self) -> list[str]:
@@ -146,8 +146,8 @@ class Planner:
         prior: dict[str, Any] = {}
         if (source := look_up(config, SOURCE)) is not None:
             prior["prior"] = fingerprint(source)
-        if look_up(config, f"{PRIOR}.unet_seed") is not None:
-            own[f"{PRIOR}.unet_seed"] = seed
+        if look_up(config, UNET_SEED) is not None:
+            own[UNET_SEED] = seed
         if rate is not None:
             own[method.rate] = rate
         data, key_of_data, labels = self._data(column, seed, config)
@@ -161,18 +161,15 @@ class Planner:
         length = {"trainer.max_epochs": epochs, "trainer.check_val_every_n_epoch": every}
         key = digest(
             {
-                "recipe": learned(config),
+                "recipe": recipe_of(config),
                 "facts": own,
                 "length": length,
                 "seed": seed,
                 "data": key_of_data,
                 **prior,
-                **self._unusual(config),
+                **unusual(config, self.options.root),
             }
         )
-        where = column.split.format(seed=seed) if "shot" in column.split else "all"
-        if where.startswith("zero"):
-            where = "_".join(where.split("_")[:3])  # what it is tested on is not in the training
         name = f"{self.set_name}-{_slug(row.method)}-seed{seed}-{key}"
         crops = epochs * labels["train"]
         return Training(
@@ -185,33 +182,33 @@ class Planner:
             about={
                 "row": row.label,
                 "method": row.method,
-                "trained on": f"{labels['train']} animals"
-                + (f" ({where})" if where != "all" else ""),
+                "trained on": f"{labels['train']} animals{self._where(column, seed)}",
                 "steps": epochs * per_epoch,
                 "epochs": epochs,
                 "crops seen": crops,
                 "rate": look_up(config, method.rate) if rate is None else rate,
                 "seed": seed,
                 **({"prior": f"{source}@{prior['prior']}"} if prior else {}),
+                "started from": started_from(config),
             },
         )
 
     def test(self, row: Row, column: Column, seed: int) -> Test:
         """How a cell's training is tested."""
-        facts = {**(self.set.tests[column.test] if column.test else {}), **row.test_facts}
+        own = self.set.tests[column.test] if column.test else {}
+        facts = {name: self._beside(fact) for name, fact in {**own, **row.test_facts}.items()}
         files = self._files(METHODS[row.method], row)
         config = resolve(files, self._row_facts(row, files))
         if column.test:
             own = nested(facts).get("data", {}).get("test", {})
             file = own.get("annotations", look_up(config, "data.test.annotations"))
             content: Any = whole(self.options.root / file)
-            if only := self._only(config, "test"):
+            if only := selection(config, "test", self.options.root):
                 content = [content, only]
             crops = labels_in(self.options.root / file)
         else:
-            _, split = self.splits.find(column.split.format(seed=seed))
-            facts |= {"data.split": str(self.splits.find(column.split.format(seed=seed))[0])}
-            facts |= {f"data.{name}.annotations": self.set.files[1] for name in ("val", "test")}
+            path, split = self.splits.find(column.split.format(seed=seed))
+            facts |= {"data.split": str(path), **self._watched_and_tested()}
             content = facts_of(split, "test")
             crops = split.part("test").counts["annotations"]
         named = {k: v for k, v in facts.items() if not k.startswith("data.")}
@@ -223,8 +220,12 @@ class Planner:
         below = method.overlays
         if self.set_name != "zoo" and method.real is not None and not self.options.quick:
             below = method.real
-        names = (self.set.config, *self.table.overlays, *below, *row.overlays)
-        return (*(str(CONFIGS / name) for name in names), *map(str, self.options.overlays))
+        first = (self.set.config, *self.table.overlays.get(self.set_name, ()))
+        # Given overlays are below the row's own, which so stays what it is, and what they say of a network goes
+        # with that network where the row has another.
+        last = (*below, *row.overlays)
+        given = map(str, self.options.overlays)
+        return (*(str(CONFIGS / n) for n in first), *given, *(str(CONFIGS / n) for n in last))
 
     def _row_facts(self, row: Row, files: Sequence[str]) -> dict[str, Any]:
         """The row's own facts, with those that depend on the configuration worked out."""
@@ -236,6 +237,8 @@ class Planner:
             facts[SOURCE] = self.options.prior
         if row.needs == "unseen":
             facts[SOURCE] = self.options.unseen
+        if (weights := self.options.weights.get(row.method)) and not self.options.quick:
+            facts[WEIGHTS] = weights
         side = facts.get("data.crop_size", look_up(plain, "data.crop_size"))
         for key, value in row.facts.items():
             if isinstance(value, tuple) and value[0] == "of side":
@@ -259,32 +262,31 @@ class Planner:
                 facts["model.sigma"] = sigma * scale
         return facts
 
-    def _unusual(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """For the key: what overlays may say of data and chance, where they do."""
-        found: dict[str, Any] = {}
-        for part in ("train", "val"):
-            if only := self._only(config, part):
-                found[f"{part} only"] = only
-        for seed in ("data.seed", "model.seed"):
-            if (own := look_up(config, seed)) != look_up(config, "seed_everything"):
-                found[seed] = own
-        batch = look_up(config, "data.batch_size")
-        others = not str(look_up(config, "model.model.class_path")).startswith(
-            "genloc.models.genloc"
-        )
-        if others and batch != look_up(config, "data.effective_batch"):
-            found["batch"] = batch  # batch normalisation sees it
-        return found
+    def _watched_and_tested(self) -> dict[str, str]:
+        """The files of a pair of families: its split says which labels of each."""
+        return {f"data.{n}.annotations": getattr(self.set.files, n) for n in ("val", "test")}
 
-    def _only(self, config: Mapping[str, Any], part: str) -> dict[str, Any]:
-        """Which records of a set are taken, and whose boxes: files by what is in them."""
-        spec = look_up(config, f"data.{part}") or {}
-        found: dict[str, Any] = {}
-        for name in ("image_ids", "annotation_ids", "exclude", "detections"):
-            if (value := spec.get(name)) is not None:
-                path = self.options.root / value if isinstance(value, str) else None
-                found[name] = whole(path) if path is not None and path.is_file() else value
-        return found
+    def _beside(self, fact: Any) -> Any:
+        """Files beside the root, `../...`: beside the name that it goes by here, not what a link leads to."""
+        if not (isinstance(fact, str) and fact.startswith("..")):
+            return fact
+        return os.path.normpath(self.options.root.absolute() / fact)
+
+    def _where(self, column: Column, seed: int) -> str:
+        """Which split a cell is trained on, in brackets; nothing for all labels."""
+        if not column.split:
+            return ""
+        path, split = self.splits.find(column.split.format(seed=seed))
+        name = path.stem
+        if not column.test:
+            name = "_".join(name.split("_")[:3])  # what it is tested on is not in the training
+        return f" ({name}: {split.title()})" if split.kind == LISTED else f" ({name})"
+
+    @property
+    def split_names(self) -> tuple[str, ...]:
+        """Of all splits that the table's cells are made with."""
+        columns = (column for column in self.columns if column.split)
+        return tuple(dict.fromkeys(c.split.format(seed=s) for c in columns for s in self.seeds))
 
     def _data(
         self, column: Column, seed: int, config: Mapping[str, Any]
@@ -298,8 +300,8 @@ class Planner:
             path, split = self.splits.find(column.split.format(seed=seed))
             facts["data.split"] = str(path)
             if not column.test:
-                files["val"] = self.set.files[1]
-                facts |= {f"data.{name}.annotations": files["val"] for name in ("val", "test")}
+                files["val"] = self.set.files.val
+                facts |= self._watched_and_tested()
         keys: dict[str, Any] = {}
         labels: dict[str, int] = {}
         for name, file in files.items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import re
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -42,7 +41,7 @@ class Pool:
     """Runs jobs.
 
     Args:
-        slots: one name for each process at once: "cpu", or the index of a CUDA device.
+        slots: one name for each process at once, of `devices.slots`.
         threads: of torch in each.
         speeds: for the time left.
     """
@@ -168,18 +167,3 @@ def _tail(path: Any, size: int = 8000) -> str:
         file.seek(0, 2)
         file.seek(max(0, file.tell() - size))
         return file.read().decode("utf-8", "replace")
-
-
-def free_devices() -> list[str]:
-    """CUDA devices with next to nothing in their memory; none where there is no driver."""
-    query = "--query-gpu=index,memory.used,memory.total"
-    try:
-        said = subprocess.run(
-            ["nvidia-smi", query, "--format=csv,noheader,nounits"], capture_output=True, text=True
-        )
-    except FileNotFoundError:
-        return []
-    if said.returncode:
-        return []
-    rows = [line.split(",") for line in said.stdout.splitlines() if line.count(",") == 2]
-    return [index.strip() for index, used, total in rows if float(used) < 0.05 * float(total)]

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.markdown import Markdown
 from rich.table import Table as RichTable
 
-from tools.tables import budget
+from tools.tables import budget, devices
 from tools.tables.budget import Speeds, spoken
 from tools.tables.cell import Cell, Options, Training
 from tools.tables.data import Splits, draw_zoo
-from tools.tables.definitions import SETS
+from tools.tables.definitions import METHODS, SETS
 from tools.tables.job import Job
 from tools.tables.kept import lay_back
 from tools.tables.plan import CONFIGS, Planner
-from tools.tables.pool import Pool, free_devices
+from tools.tables.pool import Pool
 from tools.tables.results import Result, collect
 
 UNSEEN = Path("runs/tiny_prior_without/prior")
@@ -44,7 +44,7 @@ class Session:
         self.console = Console() if Console().is_terminal else Console(width=130)
         stand_in = given.quick and given.on != "coco"  # the zoo is laid out as AP-10K is
         root = given.root or (self.runs / "zoo" if stand_in else Path(SETS[given.on].root))
-        self.slots = self._slots()
+        self.slots = devices.slots(given.devices, given.processes, _cores())
         self.threads = max(1, _cores() // len(self.slots))
         if given.on == "zoo" or (stand_in and given.root is None):
             wanted = {"4", "all"} & set(given.table)
@@ -56,6 +56,7 @@ class Session:
             root=root,
             prior=given.prior,
             unseen=unseen if given.on == "zoo" else None,
+            weights=_weights(given.weights),
             overlays=tuple(given.config),
             steps=given.steps,
             seeds=tuple(given.seeds) if given.seeds else None,
@@ -72,15 +73,10 @@ class Session:
         lay_back(self.out, given.on, self.runs)
         self.speeds = Speeds(self.runs)
 
-    def _slots(self) -> list[str]:
-        if self.given.devices and self.given.devices != ["cpu"]:
-            return list(self.given.devices)
-        found = [] if self.given.devices or self.given.processes else free_devices()
-        return found or ["cpu"] * max(1, self.given.processes or _cores())
-
     def table(self, name: str) -> int:
         """Make one table. Returns 1 where a cell failed, else 0."""
         planner = Planner(name, self.given.on, self.options, self.splits)
+        self.splits.expect(planner.split_names)
         tuning = planner.tuning()
         if self.given.dry_run:
             self._say(planner, tuning)
@@ -90,7 +86,9 @@ class Session:
         def result() -> Result:
             rates, tried = choose(tuning, self.runs)
             cells = planner.cells(rates)
-            return collect(planner, cells, jobs_of(cells, self.runs), tuned, tried)
+            found = collect(planner, cells, jobs_of(cells, self.runs), tuned, tried)
+            found.facts += _starts(cell for cell in cells if cell.row in found.values)
+            return found
 
         try:
             failed = self._run_jobs(list(tuned.values()), "rates")
@@ -205,6 +203,33 @@ def jobs_of(cells: Sequence[Cell], runs: Path) -> dict[str, Job]:
         )
         for name, found in tests.items()
     }
+
+
+def _starts(cells: Iterable[Cell]) -> list[str]:
+    """What the rows of a table started from, in a line."""
+    rows: dict[str, list[str]] = {}
+    for row, start in dict.fromkeys((c.row, c.training.about["started from"]) for c in cells):
+        rows.setdefault(start, []).append(row)
+    each = "; ".join(f"{', '.join(names)} from {start}" for start, names in rows.items())
+    return [f"started: {each}"] if each else []
+
+
+def _weights(given: Sequence[str]) -> dict[str, str]:
+    """Method -> weights, of `METHOD=WEIGHTS`.
+
+    Raises:
+        ValueError: another form, or a method that starts from none.
+    """
+    takes = [name for name, method in METHODS.items() if method.takes_weights]
+    found: dict[str, str] = {}
+    for text in given:
+        name, _, source = text.partition("=")
+        if name not in takes or not source:
+            raise ValueError(
+                f"--weights: {text!r} is not METHOD=FOLDER or METHOD=HUB_ID with one of the methods {takes}"
+            )
+        found[name] = source
+    return found
 
 
 def _cores() -> int:
