@@ -55,7 +55,7 @@ def test_what_reads_other_adapters_says_which_command_reads_it(tmp_path: Path) -
     folder = save_language(tmp_path / "a", model=lm, skeleton=LEGS, recipe=RECIPE, metrics={})
     for read in (load_adapter, KeypointPredictor.from_pretrained, Tasks.of_adapter):
         with pytest.raises(
-            AdapterError, match=f"holds a language model .* predict --adapter {folder}"
+            AdapterError, match=f"holds a language model.* predict --adapter {folder}"
         ):
             read(folder)
     with pytest.raises(AdapterError, match="holds a language model"):
