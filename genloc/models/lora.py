@@ -126,14 +126,14 @@ def _one_product(layer: Any, x: Tensor) -> Tensor:
     )
 
 
+def lora_layers(unet: nn.Module) -> list[str]:
+    """Names of the layers that have LoRA, in the U-Net's order."""
+    names = (name.partition(".lora_")[0] for name, _ in lora_parameters(unet))
+    return list(dict.fromkeys(names))
+
+
 def lora_parameters(unet: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """(name, parameter) of all LoRA matrices, the frozen ones of unreached layers included."""
     for name, parameter in unet.named_parameters():
         if ".lora_A." in name or ".lora_B." in name:
             yield name, parameter
-
-
-def lora_layers(unet: nn.Module) -> list[str]:
-    """Names of the layers that have LoRA, in the U-Net's order."""
-    names = (name.partition(".lora_")[0] for name, _ in lora_parameters(unet))
-    return list(dict.fromkeys(names))
