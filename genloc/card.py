@@ -106,9 +106,8 @@ def _results(outcome: Mapping[str, Any]) -> str:
     """Each set's table: the numbers, what they are to be compared with beside them, and below it the protocol."""
     parts = []
     for name, kept in outcome.items():
-        pose = kept.get("mean_pose")
         beside = dict(kept.get("beside", {}))  # of a run that asks by examples
-        if pose is not None:
+        if not beside and (pose := kept.get("mean_pose")):
             beside[f"mean pose of {pose.get('of', 'the training set')}"] = pose
         numbers = [key for key, value in kept.items() if isinstance(value, float)]
         count = f", {kept['instances']} instances" if "instances" in kept else ""

@@ -130,6 +130,9 @@ RUN_AS = {
     "genloc fit --config configs/own_data.yaml --data.annotations mine/labels.json": (
         f"genloc fit --config configs/own_data.yaml --data.annotations mine/labels.json {ONE_STEP}"
     ),
+    "genloc predict film.mp4 --adapter runs/own_data/adapter --zoom": (
+        "genloc predict clips/horse.mp4 --adapter runs/made/adapter --zoom --out predictions/film"
+    ),
     "genloc fit --config configs/own_data.yaml --config configs/prior/sd15.yaml "
     "--data.annotations mine/labels.json --name own_sd15": (
         "genloc fit --config configs/own_data.yaml --config configs/prior/sd15.yaml "

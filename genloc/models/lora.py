@@ -127,6 +127,12 @@ def _one_product(layer: Any, x: Tensor) -> Tensor:
     )
 
 
+def lora_layers(unet: nn.Module) -> list[str]:
+    """Names of the layers that have LoRA, in the U-Net's order."""
+    names = (name.partition(".lora_")[0] for name, _ in lora_parameters(unet))
+    return list(dict.fromkeys(names))
+
+
 def lora_parameters(unet: nn.Module) -> Iterator[tuple[str, nn.Parameter]]:
     """(name, parameter) of all LoRA matrices, the frozen ones of unreached layers included."""
     for name, parameter in unet.named_parameters():
@@ -147,9 +153,3 @@ def without_lora(unet: Any) -> Iterator[None]:
             unet.enable_adapters()
         for parameter, given in learns:  # peft lets all learn again, the unreached ones, too
             parameter.requires_grad_(given)
-
-
-def lora_layers(unet: nn.Module) -> list[str]:
-    """Names of the layers that have LoRA, in the U-Net's order."""
-    names = (name.partition(".lora_")[0] for name, _ in lora_parameters(unet))
-    return list(dict.fromkeys(names))

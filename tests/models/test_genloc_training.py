@@ -243,3 +243,24 @@ def test_trains_after_a_first_pass_in_inference_mode(folder):
             model(image, condition)
         model.log_expectation(image, condition, points, 1.5).sum().backward()
         assert condition.grad is not None and condition.grad.isfinite().all()
+
+
+def test_gradients_through_a_net_in_fp16_are_those_of_fp32(folder):
+    """GPUs without bf16 can have it; no gradient is lost to fp16's range."""
+    gradients = []
+    for dtype in ("fp32", "fp16"):
+        torch.manual_seed(0)
+        model = GenLoc(Prior(folder, dtype=dtype)).load()
+        generator = torch.Generator().manual_seed(2)
+        learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        for parameter in learned:
+            assert parameter.dtype == torch.float32
+            parameter.data = 0.1 * torch.randn(parameter.shape, generator=generator)
+        image, condition, points = inputs()
+        wanted = [*learned, condition.requires_grad_(True)]
+        loss = -model.log_expectation(image, condition, points, 1.5).mean()
+        found = torch.autograd.grad(loss, wanted)
+        gradients.append(torch.cat([gradient.flatten() for gradient in found]))
+    full, half = gradients
+    assert torch.cosine_similarity(full, half, dim=0) > 0.999
+    assert half.norm() / full.norm() == pytest.approx(1, abs=0.01)
