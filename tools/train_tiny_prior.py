@@ -37,7 +37,7 @@ from genloc.data.zoo import SPECIES
 STAGES = ("draw", "vae", "latents", "unet", "export", "sheet", "judge")
 
 
-def main() -> None:
+def parse(argv: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -66,7 +66,11 @@ def main() -> None:
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     add("--without", nargs="*", default=[], metavar="FAMILY", help="families left out")
     add("--compile", action=argparse.BooleanOptionalAction, default=True)
-    a = parser.parse_args()
+    return parser.parse_args(argv)
+
+
+def main() -> None:
+    a = parse()
     species = tuple(i + 1 for i, (_, family) in enumerate(SPECIES) if family not in a.without)
     recorded = ("pictures", "halves", "vae_steps", "steps", "batch", "rate", "without")
     arguments = {name: getattr(a, name) for name in recorded}

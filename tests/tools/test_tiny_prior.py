@@ -200,6 +200,34 @@ def test_a_prior_of_another_shape_is_no_start(tmp_path: Path) -> None:
         start_with(build(tokenizer), tokenizer, other)
 
 
+@pytest.mark.usefixtures("stages")
+def test_the_scripts_defaults_are_the_shipped_priors() -> None:
+    import train_tiny_prior
+    from tiny_prior.pictures import VIEWS
+
+    a, facts = train_tiny_prior.parse([]), shipped("training.json")
+    assert (a.pictures, a.steps) == (facts["pictures"], facts["steps"])
+    assert a.pictures * a.halves * VIEWS // 2 == facts["views"]
+
+
+@pytest.mark.usefixtures("stages")
+def test_an_export_says_how_the_prior_was_made(tmp_path: Path) -> None:
+    from tiny_prior.diffusion import training_facts
+
+    write_views(tmp_path, ["a cat"], halves=2)
+    torch.save({"seconds": 60.4}, tmp_path / "vae.pt")
+    arguments = {"steps": 9, "without": ["Canidae"]}
+    earlier = {"pictures": 32_500, "steps": 1_800, "note": "families left out: none"}
+    saved = {"step": 7, "seconds": 3600.2, "arguments": arguments, "started_from": earlier}
+    facts = training_facts(tmp_path, saved)
+    assert facts["seen"] == shipped("training.json")["seen"] + "; no Canidae"
+    assert (facts["pictures"], facts["views"], facts["steps"]) == (500, 2000, 7)
+    assert facts["seconds"] == {"autoencoder": 60, "U-Net": 3600}
+    assert facts["arguments"] == arguments and facts["started_from"] == earlier
+    assert "families left out: Canidae; it started from a prior of 1,800 steps" in facts["note"]
+    assert training_facts(tmp_path, saved | {"started_from": {}})["started_from"] is None
+
+
 def run(command: list[str], stage: str) -> None:
     done = subprocess.run(
         [*command, "--stage", stage], capture_output=True, text=True, check=False, cwd=ROOT
