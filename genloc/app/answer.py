@@ -58,7 +58,8 @@ def rows(answers: Answers) -> list[list[Any]]:
     """Picture, keypoint, x, y (pixels of the file) and score, a row for each keypoint."""
     found = []
     for picture, keypoints in answers:
-        places = picture.to_file(keypoints.xy[0])
+        # Plain floats: numpy's reach the page as text, and text is sorted as such.
+        places = picture.to_file(keypoints.xy[0]).tolist()
         for name, (x, y), score in zip(
             keypoints.names, places, keypoints.scores[0].tolist(), strict=True
         ):

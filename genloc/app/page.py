@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
 from genloc.app.answer import Answers, pointed_at, thumbnail
+from genloc.app.events import given, on, on_upload
 from genloc.app.example import Example
-from genloc.app.picture import ENDINGS, MOST_BYTES, PagePicture, take_upload
+from genloc.app.picture import ENDINGS, MOST_BYTES, PagePicture, take_upload, take_uploads
 from genloc.app.results import filled, results
 from genloc.app.style import plain
 from genloc.app.tasks import Task, Tasks
@@ -21,19 +20,6 @@ FORGET = 3600  # seconds that pictures of an idle page are kept
 SWEEP = 60  # seconds between looks for old files
 NAMES, POINTS = "says what is there", "adds a point"
 CORNERS = "sets a corner of the box to look in"
-
-
-def said(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A mistake in what was given is one line on the page."""
-
-    @functools.wraps(function)
-    def answer(*given: Any) -> Any:
-        try:
-            return function(*given)
-        except (ValueError, OSError) as error:
-            raise gr.Error(str(error), print_exception=False, duration=12) from error
-
-    return answer
 
 
 def make_page(
@@ -78,7 +64,7 @@ class _Layout:
             elem_classes="genloc-note",
         )
         # The first thing that can be done lies open.
-        able = next(t for t in ("keypoints", "example", "words") if t not in self.tasks.lacking)
+        able = "example" if "keypoints" in self.tasks.lacking else "keypoints"
         with gr.Row():
             with gr.Column(scale=5, min_width=300):
                 self._left(second)
@@ -113,8 +99,8 @@ class _Layout:
             allow_preview=False, buttons=[], object_fit="cover", elem_id="zoo", format="webp",
         )  # fmt: skip
         both = [self.picture, self.view]
-        _on_upload(self.upload, _taken, self.upload, both)
-        _on(everywhere.click, _everywhere, self.picture, both)
+        on_upload(self.upload, _taken, self.upload, both)
+        on(everywhere.click, _everywhere, self.picture, both)
 
         def chosen(event: gr.SelectData) -> Any:
             one = self.pictures[event.index]
@@ -131,9 +117,9 @@ class _Layout:
         find = gr.Button("Find keypoints", variant="primary", elem_id="find-keypoints")
 
         def answer(picture: PagePicture) -> Any:
-            return self._answered([(_given(picture), self.tasks.keypoints(_given(picture)))])
+            return self._answered([(given(picture), self.tasks.keypoints(given(picture)))])
 
-        _on(find.click, answer, self.picture, results("keypoints"))
+        on(find.click, answer, self.picture, results("keypoints"))
 
     def _words(self) -> None:
         gr.Markdown("Where is what these words say?")
@@ -146,14 +132,14 @@ class _Layout:
         find = gr.Button("Find them", variant="primary", elem_id="find-words")
 
         def answer(picture: PagePicture, said: str) -> Any:
-            return self._answered([(_given(picture), self.tasks.words(_given(picture), said))])
+            return self._answered([(given(picture), self.tasks.words(given(picture), said))])
 
-        _on(find.click, answer, [self.picture, phrases], results("words"))
+        on(find.click, answer, [self.picture, phrases], results("words"))
 
     def _example(self, shown: PagePicture) -> None:
         gr.Markdown("Click points on one picture; they are looked for in yours and in any others.")
-        able = self._can("example")
-        with gr.Column(visible=able):
+        self._warn("example")
+        with gr.Column():
             with gr.Row():
                 with gr.Column(scale=3, min_width=260):
                     self.support_view = gr.Image(
@@ -197,42 +183,40 @@ class _Layout:
             return example, example.on_page()
 
         def taken(picture: PagePicture) -> Any:
-            example = Example(_given(picture))
+            example = Example(given(picture))
             return example, example.on_page()
 
         def undone(example: Example) -> Any:
-            example = _given(example).without_last()
+            example = given(example).without_last()
             return example, example.on_page()
 
         def cleared(example: Example) -> Any:
-            example = Example(_given(example).picture)
+            example = Example(given(example).picture)
             return example, example.on_page()
 
         def more_given(before: tuple[PagePicture, ...], paths: list[str]) -> Any:
-            now = (*(before or ()), *(take_upload(path) for path in paths))
-            if len(now) > MOST_PICTURES:
-                raise ValueError(
-                    f"These would be {len(now)} further pictures; {MOST_PICTURES} are taken."
-                )
+            before = before or ()
+            now = (*before, *take_uploads(paths, most=MOST_PICTURES - len(before)))
             return now, gr.Row(visible=True), [(thumbnail(one), None) for one in now]
 
         def answer(example: Example, picture: PagePicture, others: tuple[PagePicture, ...]) -> Any:
-            every = [_given(picture), *(others or ())]
-            found = self.tasks.example(_given(example), every)
+            every = [given(picture), *(others or ())]
+            found = self.tasks.example(given(example), every)
             return self._answered(list(zip(every, found, strict=True)))
 
-        _on_upload(support_upload, another, support_upload, both)
-        _on(swap.click, taken, self.picture, both)
-        _on(undo.click, undone, self.example, both)
-        _on(clear.click, cleared, self.example, both)
-        _on_upload(more, more_given, [further, more], [further, kept_row, thumbs])
-        _on(
-            forget.click, lambda: ((), gr.Row(visible=False), []), None, [further, kept_row, thumbs]
-        )
-        _on(find.click, answer, [self.example, self.picture, further], shown_at)
+        on_upload(support_upload, another, support_upload, both)
+        on(swap.click, taken, self.picture, both)
+        on(undo.click, undone, self.example, both)
+        on(clear.click, cleared, self.example, both)
+        on_upload(more, more_given, [further, more], [further, kept_row, thumbs])
+        on(forget.click, lambda: ((), gr.Row(visible=False), []), None, [further, kept_row, thumbs])
+        on(find.click, answer, [self.example, self.picture, further], shown_at)
 
     def _place(self) -> None:
-        gr.Markdown("What is here? Click a place on your picture, at the left.")
+        gr.Markdown(
+            "What is here? Click a place on your picture. One of the candidates is taken to be there: "
+            "on the background, too, their shares sum to 1."
+        )
         able = self._can("place")
         by_example = "keypoints" in self.tasks.lacking
         if by_example:
@@ -254,7 +238,7 @@ class _Layout:
         def on_picture(
             how: str, picture: PagePicture, candidates: str, example: Example, event: gr.SelectData
         ) -> Any:  # fmt: skip
-            picture = _given(picture)
+            picture = given(picture)
             at = picture.from_page(*event.index)
             if how == CORNERS:
                 picture = picture.with_corner(at)
@@ -264,7 +248,7 @@ class _Layout:
             return picture, gr.skip(), pointed_at(picture, at), chance, tab
 
         def on_example(how: str, name: str, example: Example, event: gr.SelectData) -> Any:
-            example = _given(example)
+            example = given(example)
             at = example.picture.from_page(*event.index)
             if how == CORNERS:
                 example = Example(example.picture.with_corner(at), example.points)
@@ -272,12 +256,12 @@ class _Layout:
             example = example.with_point(name, at)
             return example, example.on_page(), ""
 
-        _on(
+        on(
             self.view.select, on_picture,
             [self.click, self.picture, self.candidates, self.example],
             [self.picture, self.view, self.pointed, self.names, self.tabs],
         )  # fmt: skip
-        _on(
+        on(
             self.support_view.select, on_example,
             [self.support_click, self.point_name, self.example],
             [self.example, self.support_view, self.point_name],
@@ -286,6 +270,10 @@ class _Layout:
     def _answered(self, answers: Answers) -> list[Any]:
         return filled(answers, self.folder, padding=self.tasks.predictor.padding)
 
+    def _warn(self, task: Task) -> None:
+        if task in self.tasks.unsure:
+            gr.Markdown(self.tasks.unsure[task], elem_classes="genloc-note")
+
     def _can(self, task: Task) -> bool:
         """Whether a task can be done; where not, says why."""
         if task in self.tasks.lacking:
@@ -293,38 +281,10 @@ class _Layout:
         return task not in self.tasks.lacking
 
 
-def _on(event: Any, function: Callable[..., Any], inputs: Any, outputs: Any) -> Any:
-    """One at a time, not offered to programs, mistakes said in a line."""
-    return event(
-        said(function), inputs, outputs, concurrency_id="model", api_visibility="private",
-        trigger_mode="multiple" if event.__name__ == "select" else "once",
-    )  # fmt: skip
-
-
-def _on_upload(upload: gr.File, function: Callable[..., Any], inputs: Any, outputs: Any) -> None:
-    """As `_on`; the component is ready for the next file, whatever became of this one."""
-
-    def answer(*given: Any) -> Any:
-        try:
-            return [*function(*given), None]
-        except (ValueError, OSError) as error:
-            gr.Warning(str(error), title="Error", duration=12)
-            return [*(gr.skip() for _ in outputs), None]
-
-    _on(upload.upload, answer, inputs, [*outputs, upload])
-
-
 def _taken(path: str) -> Any:
     return (picture := take_upload(path)), picture.on_page()
 
 
 def _everywhere(picture: PagePicture) -> Any:
-    picture = _given(picture).everywhere()
+    picture = given(picture).everywhere()
     return picture, picture.on_page()
-
-
-def _given(kept: Any) -> Any:
-    """What a page remembers, unless it was idle for too long."""
-    if kept is None:
-        raise ValueError("This picture has been forgotten: give it once more.")
-    return kept

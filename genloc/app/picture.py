@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -116,15 +117,48 @@ def take_upload(path: str | Path, *, most_pixels: int = MOST_PIXELS) -> PagePict
     """Read an uploaded file and delete it, whatever comes of it.
 
     Raises:
-        ValueError: too large, too small, of another format, or damaged; says which, without the path.
+        ValueError: too large, too small, of another format, damaged, or gone; says which, without the
+            path.
     """
     path = Path(path)
     try:
         return _read(path, most_pixels)
+    except FileNotFoundError:  # two pages were given the same file, which is kept once
+        raise ValueError(f"{path.name} is gone already: give it once more.") from None
     finally:
-        with contextlib.suppress(OSError):
-            path.unlink()
-            path.parent.rmdir()  # the page makes a folder for every file
+        _delete(path)
+
+
+def take_uploads(paths: Sequence[str | Path], *, most: int) -> list[PagePicture]:
+    """Read several uploaded files and delete them all, whatever comes of any.
+
+    Args:
+        paths: of the files; the same picture given twice has one file.
+        most: how many pictures may be taken; with more, none is decoded.
+
+    Raises:
+        ValueError: too many, or what is wrong with those that cannot be taken.
+    """
+    files = list(dict.fromkeys(map(Path, paths)))
+    if len(files) > most:
+        for path in files:
+            _delete(path)
+        raise ValueError(f"These are {len(files)} pictures; {most} more can be taken.")
+    taken, wrong = [], []
+    for path in files:
+        try:
+            taken.append(take_upload(path))
+        except (ValueError, OSError) as error:
+            wrong.append(str(error))
+    if wrong:
+        raise ValueError(" ".join(wrong))
+    return taken
+
+
+def _delete(path: Path) -> None:
+    with contextlib.suppress(OSError):
+        path.unlink()
+        path.parent.rmdir()  # the page makes a folder for every file
 
 
 def _read(path: Path, most_pixels: int) -> PagePicture:

@@ -11,6 +11,7 @@ import gradio as gr
 from genloc.app.answer import Answers, drawn, maps, rows, write_coco
 
 HEADER = ["picture", "keypoint", "x", "y", "score"]
+KINDS = ["str", "str", "number", "number", "number"]  # numbers are sorted as such
 
 
 def results(name: str) -> list[Any]:
@@ -29,7 +30,7 @@ def results(name: str) -> list[Any]:
             object_fit="contain", buttons=["fullscreen"], elem_id=f"maps-{name}", format="webp",
         )  # fmt: skip
         table = gr.Dataframe(
-            headers=HEADER, label="Found, in pixels of the files", interactive=False,
+            headers=HEADER, datatype=KINDS, label="Found, in pixels of the files", interactive=False,
             max_height=320, elem_id=f"table-{name}",
         )  # fmt: skip
         save = gr.DownloadButton("Download as COCO json", elem_id=f"save-{name}")

@@ -8,12 +8,13 @@ https://www.w3.org/TR/CSP3/). Its files lie in a folder of their own that goes a
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from genloc.app.folder import own_folder
+from genloc.app.guard import BoundedUploads, OwnPageOnly
 
 if TYPE_CHECKING:
     from genloc.app.tasks import Tasks
@@ -82,11 +83,7 @@ def serving(
         OSError: the port is taken.
         ModuleNotFoundError: gradio is not installed.
     """
-    folder = Path(tempfile.mkdtemp(prefix="genloc-app-"))  # readable by this user alone
-    before = {name: os.environ.get(name) for name in (*SILENT, "GRADIO_TEMP_DIR")}
-    os.environ.update(SILENT | {"GRADIO_TEMP_DIR": str(folder)})
-    page: Any = None
-    try:
+    with own_folder() as folder, _environment(SILENT | {"GRADIO_TEMP_DIR": str(folder)}):
         from starlette.middleware import Middleware
         from starlette.middleware.trustedhost import TrustedHostMiddleware
 
@@ -97,32 +94,46 @@ def serving(
         page = make_page(
             tasks, zoo_pictures(), folder, forget=forget or FORGET, sweep=sweep or SWEEP
         )
-        # Another site's name that resolves to this machine is refused.
-        hosts = Middleware(TrustedHostMiddleware, allowed_hosts=list(LOCAL))
-        _, url, _ = page.launch(
-            server_name=LOCAL[0],
-            server_port=port,
-            share=False,
-            inbrowser=False,
-            prevent_thread_lock=True,
-            quiet=True,
-            show_error=True,
-            max_file_size=MOST_BYTES,
-            footer_links=[],
-            run_history=False,
-            enable_monitoring=False,
-            ssr_mode=False,
-            pwa=False,
-            mcp_server=False,
-            theme=theme(),
-            css=CSS,
-            app_kwargs={"middleware": [hosts, Middleware(OwnHeaders)]},
-        )
-        yield url, folder
-    finally:
-        if page is not None:
+        middleware = [
+            # Another site's name that resolves to this machine is refused.
+            Middleware(TrustedHostMiddleware, allowed_hosts=list(LOCAL)),
+            Middleware(OwnHeaders),
+            Middleware(OwnPageOnly),
+            Middleware(BoundedUploads, folder=folder),
+        ]
+        try:
+            _, url, _ = page.launch(
+                server_name=LOCAL[0],
+                server_port=port,
+                share=False,
+                inbrowser=False,
+                prevent_thread_lock=True,
+                quiet=True,
+                show_error=True,
+                max_file_size=MOST_BYTES,
+                footer_links=[],
+                run_history=False,
+                enable_monitoring=False,
+                ssr_mode=False,
+                pwa=False,
+                mcp_server=False,
+                theme=theme(),
+                css=CSS,
+                app_kwargs={"middleware": middleware},
+            )
+            yield url, folder
+        finally:
             page.close(verbose=False)
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextmanager
+def _environment(values: dict[str, str]) -> Iterator[None]:
+    """These environment variables, for as long as the block runs."""
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
         for name, value in before.items():
             if value is None:
                 os.environ.pop(name, None)

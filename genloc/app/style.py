@@ -16,7 +16,13 @@ CSS = """
 .genloc-drop .icon-wrap { display: none; }
 #zoo .grid-wrap, #further .grid-wrap, [id^=maps-] .grid-wrap { min-height: 0 !important; height: auto !important; }
 [id^=maps-] .grid-container { grid-template-columns: repeat(4, minmax(0, 1fr)) !important; }
+[id^=maps-] .grid-wrap { max-height: none !important; }
+[id^=maps-] .caption-label { white-space: normal; padding: 1px 5px; font-size: 11px; line-height: 1.25; }
 #zoo .grid-container { grid-template-columns: repeat(6, minmax(0, 1fr)) !important; }
+@media (max-width: 480px) {
+  .tab-container button { padding: 0 8px !important; }
+  [id^=maps-] .grid-container { grid-template-columns: repeat(2, minmax(0, 1fr)) !important; }
+}
 """
 
 

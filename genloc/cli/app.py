@@ -48,7 +48,10 @@ def run(arguments: Sequence[str]) -> None:
         tasks = Tasks.of_adapter(given.adapter, prior=given.prior, device=given.device)
 
     over = threading.Event()
-    before = signal.signal(signal.SIGTERM, lambda *_: over.set())
+    # SIGHUP comes when the terminal is closed; under nohup it is ignored, and stays so.
+    ends = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    ends = [number for number in ends if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, lambda *_: over.set()) for number in ends}
     try:
         with serving(tasks, port=given.port) as (url, _):
             print(f"{url}  (Ctrl-C ends it)", flush=True)
@@ -61,4 +64,5 @@ def run(arguments: Sequence[str]) -> None:
             except KeyboardInterrupt:
                 print("stopped")
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import socket
 import subprocess
 import sys
@@ -26,7 +25,6 @@ from genloc.cli import main
 
 gradio = pytest.importorskip("gradio", reason="the extra app is not installed")
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 WAIT = 60_000
 
 
@@ -52,20 +50,6 @@ def served() -> Iterator[tuple[str, Path, list[str]]]:
         yield url, folder, asked
     patch.undo()
     assert not folder.exists()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    program = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if program is None:
-        pytest.skip(f"no browser found: looked for {', '.join(BROWSERS)}")
-    driver = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with driver.sync_playwright() as playwright:
-        found = playwright.chromium.launch(
-            executable_path=program, args=["--no-sandbox", "--disable-dev-shm-usage"]
-        )
-        yield found
-        found.close()
 
 
 def answer_to(url: str, **headers: str) -> tuple[int, Any, str]:
@@ -117,7 +101,7 @@ def test_a_person_clicks_through_it(
         picture.click(position={"x": around["width"] * x, "y": around["height"] * y})
 
     # What the untrained prior cannot do is said, with the command that trains it.
-    for tab, command in (("Keypoints", "configs/zoo.yaml"), ("Words", "configs/words/text.yaml")):
+    for tab, command in (("Keypoints", "tools/quickstart"), ("Words", "configs/words/text.yaml")):
         page.get_by_role("tab", name=tab).click()
         page.get_by_text(command).first.wait_for()
 
@@ -205,13 +189,15 @@ def test_light_and_dark_can_be_read_and_nothing_sticks_out(
           const note = document.querySelector('.genloc-note p');
           const number = colour => colour.match(/[\\d.]+/g).slice(0, 3)
             .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
-          return {wide: document.documentElement.scrollWidth - innerWidth,
+          return {tabs: [...document.querySelectorAll('[role=tab]')].map(tab => tab.innerText),
+            wide: document.documentElement.scrollWidth - innerWidth,
             ink: number(getComputedStyle(note).color),
             paper: number(getComputedStyle(document.body).backgroundColor)};
         }"""
     )
     page.close()
     assert seen["wide"] <= 0
+    assert seen["tabs"] == ["Keypoints", "Words", "An example", "A place"]  # none behind a menu
     assert abs(seen["ink"] - seen["paper"]) > 120
     assert (seen["ink"] > seen["paper"]) == (scheme == "dark")
 

@@ -17,6 +17,7 @@ from genloc.app.picture import (
     ON_PAGE,
     PagePicture,
     take_upload,
+    take_uploads,
     zoo_pictures,
 )
 
@@ -44,6 +45,34 @@ def test_a_folder_with_something_else_in_it_stays(tmp_path: Path) -> None:
     path, other = write(tmp_path / "a.png"), write(tmp_path / "b.png")
     take_upload(path)
     assert not path.exists() and other.exists()
+
+
+def test_after_a_bad_file_the_later_ones_are_deleted_too(tmp_path: Path) -> None:
+    paths = [write(tmp_path / name / f"{name}.png") for name in "abcd"]
+    for bad in (paths[1], paths[2]):
+        bad.write_bytes(b"no picture")
+    with pytest.raises(ValueError, match=r"b\.png cannot be read.* c\.png cannot be read"):
+        take_uploads(paths, most=8)
+    assert not list(tmp_path.iterdir())
+
+
+def test_more_than_can_be_taken_are_not_even_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [write(tmp_path / name / f"{name}.png") for name in "abc"]
+    with monkeypatch.context() as patch:
+        patch.setattr("genloc.app.picture.read_image", lambda path: pytest.fail(str(path)))
+        with pytest.raises(ValueError, match="These are 3 pictures; 2 more"):
+            take_uploads(paths, most=2)
+    assert not list(tmp_path.iterdir())
+    again = write(tmp_path / "a" / "a.png")
+    (taken,) = take_uploads([again, again], most=1)  # twice the same picture: one file
+    assert taken.name == "a.png" and not list(tmp_path.iterdir())
+
+
+def test_a_file_that_another_page_has_taken_is_said_without_its_path(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^a\.png is gone already: give it once more"):
+        take_upload(tmp_path / "a.png")
 
 
 def test_a_large_picture_is_kept_smaller_and_points_find_back(tmp_path: Path) -> None:

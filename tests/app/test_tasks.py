@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from pycocotools.coco import COCO
 
 from genloc.adapter import load_adapter
 from genloc.app.answer import NAMED, coco, drawn, maps, pointed_at, rows, thumbnail, write_coco
 from genloc.app.example import Example
 from genloc.app.picture import ON_PAGE, PagePicture, zoo_pictures
-from genloc.app.tasks import TRAIN, Tasks, listed
+from genloc.app.tasks import DRAW, QUICKSTART, TRAIN, Tasks, listed, newest_adapter
 from genloc.card import prior_has_seen
 from genloc.predictor import KeypointPredictor
 from genloc.skeleton import AP10K
@@ -102,10 +106,30 @@ def test_an_example_is_the_predictors(
         np.testing.assert_allclose(got.xy, predictor(one.rgb, one.box).xy, atol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["learned", "words"])
+def test_an_adapter_not_trained_with_examples_compares(
+    name: str, request: pytest.FixtureRequest, pictures: list[PagePicture]
+) -> None:
+    """On the example's own picture each point's map peaks where it was clicked, untrained as it is."""
+    tasks: Tasks = request.getfixturevalue(name)
+    model: Any = tasks.predictor.model
+    assert model.context == {"learned": "conditions", "words": "null"}[name]
+    assert TRAIN["example"] in tasks.unsure["example"]
+    example = example_of(pictures[1], 4)
+    before = tasks.keypoints(pictures[1]).xy
+    found, other = tasks.example(example, [pictures[1], pictures[2]])
+    clicked = np.array([at for _, at in example.points])
+    cell = max(pictures[1].where[2:]) * tasks.predictor.padding / found.heatmaps.shape[-1]  # type: ignore[union-attr]
+    assert np.median(np.linalg.norm(found.xy[0] - clicked, axis=1)) < 2 * cell
+    assert other.names == example.names
+    np.testing.assert_array_equal(tasks.keypoints(pictures[1]).xy, before)  # and stays as it was
+
+
 def test_without_training_a_point_finds_itself(
     untrained: Tasks, pictures: list[PagePicture]
 ) -> None:
-    """On the example's own picture each point's map peaks where it was clicked, which no other check needs."""
+    """As above; here nothing else can be asked."""
+    assert not untrained.unsure
     example = example_of(pictures[1], 4)
     (found,) = untrained.example(example, [pictures[1]])
     clicked = np.array([at for _, at in example.points])
@@ -154,31 +178,47 @@ def test_what_cannot_be_done_names_the_command_that_trains_it(
     learned: Tasks, words: Tasks, visual: Tasks, untrained: Tasks, pictures: list[PagePicture]
 ) -> None:
     one, example = pictures[0], example_of(pictures[1])
-    assert set(learned.lacking) == {"words", "example"}
-    assert set(words.lacking) == {"example"}
+    assert set(learned.lacking) == {"words"}
+    assert set(words.lacking) == set()
     assert set(visual.lacking) == {"keypoints", "words"}
     assert set(untrained.lacking) == {"keypoints", "words"}
     for tasks in (learned, words, visual, untrained):
         for task, why in tasks.lacking.items():
             assert "\n" not in why
-            assert task == "keypoints" or TRAIN[task] in why
+            assert task == "keypoints" or (TRAIN[task] in why and DRAW[task] in why)
             ask = {
                 "keypoints": lambda t=tasks: t.keypoints(one),
                 "words": lambda t=tasks: t.words(one, "nose"),
-                "example": lambda t=tasks: t.example(example, [one]),
             }[task]
             with pytest.raises(ValueError) as said:
                 ask()
             assert str(said.value) == why
+    assert QUICKSTART in untrained.lacking["keypoints"]
     with pytest.raises(ValueError, match="no picture"):
         visual.example(example, [])
 
 
 def test_the_commands_it_names_have_their_files(repository: Path) -> None:
-    for command in TRAIN.values():
+    for command in (*TRAIN.values(), QUICKSTART):
         for word in command.split():
-            if word.endswith(".yaml"):
+            if "/" in word:
                 assert (repository / word).is_file(), word
+    for task, command in TRAIN.items():  # what is drawn lies where the training looks
+        config = yaml.safe_load((repository / command.split()[3]).read_text(encoding="utf-8"))
+        assert DRAW[task].split()[:3] == ["genloc", "zoo", config["data"]["root"]]
+
+
+def test_an_adapter_that_lies_here_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert newest_adapter() is None
+    for age, name in ((100, "old"), (50, "new"), (0, "broken")):
+        shutil.copytree(folder / "learned" / "adapter", f"runs/{name}/adapter")
+        os.utime(f"runs/{name}/adapter/genloc.yaml", (1e9 - age, 1e9 - age))
+    Path("runs/broken/adapter/genloc.yaml").unlink()
+    assert newest_adapter() == Path("runs/new/adapter")
+    assert "`genloc app --adapter runs/new/adapter`" in Tasks.untrained(device="cpu").note
 
 
 @pytest.mark.parametrize(
@@ -220,6 +260,7 @@ def test_answers_are_drawn_and_written_down(
         np.testing.assert_allclose(ann["keypoint_scores"], found.scores[0], rtol=1e-6)
         table = [row for row in rows(answers) if row[0] == one.name]
         np.testing.assert_allclose([row[2] for row in table], flat[:, 0], atol=0.06)
+        assert {type(value) for row in table for value in row[2:]} == {float}
     json.dumps(coco(answers), allow_nan=False)
     with pytest.raises(ValueError, match="expected one"):
         coco([])
