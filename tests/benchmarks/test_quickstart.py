@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -56,6 +57,28 @@ def test_it_is_measured_from_end_to_end(tmp_path: Path) -> None:
 def test_what_it_has_not_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match=r"did not write metrics\.json, adapter/genloc\.yaml"):
         quickstart.run(quickstart.lay_out(tmp_path), ["--help"])
+
+
+def test_its_results_are_written_with_the_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = {"AP": 0.361, "AP50": 0.727, "AP75": 0.3, "PCK@0.1": 0.689}
+    metrics = {**numbers, "mean_pose": dict.fromkeys(numbers, 0.1), "protocol": ["a line"]}
+    asked: list[list[str]] = []
+
+    def played(folder: Path, arguments: list[str]) -> quickstart.Outcome:
+        asked.append(arguments)
+        assert (folder / "tools" / "quickstart").is_file()
+        return quickstart.Outcome(metrics | {"instances": 4}, {"all": 61.0}, 3 * 2**30, "")
+
+    monkeypatch.setattr(quickstart, "run", played)
+    quickstart.main(["--out", str(tmp_path), "--trainer.max_epochs", "2"])
+    assert asked == [["--trainer.max_epochs", "2"]]
+    (written,) = tmp_path.glob("quickstart_*_20??-??-??.md")
+    text = written.read_text()
+    for line in ("| GenLoc from the tiny prior | 36.1 |", "all 61 s", "3072 MiB", "- a line"):
+        assert line in text, line
+    assert json.loads(written.with_suffix(".json").read_text())["peak_bytes"] == 3 * 2**30
 
 
 @pytest.mark.slow
