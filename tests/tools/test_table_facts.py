@@ -167,6 +167,10 @@ def test_the_call_comes_first_and_is_one(zoo: Path, prior: str, tmp_path: Path) 
     assert (given.rows, given.seeds, given.steps) == (["ViT"], [3], 9)
     assert given.prior == Path(prior).name and given.unseen_prior is None
     assert "--unseen-prior" in call(planner("6", zoo, prior))
+    started = planner(
+        "2", zoo, prior, weights={"SimplePose": "microsoft/resnet-50", "ViT": str(tmp_path)}
+    )
+    assert f"--weights SimplePose=microsoft/resnet-50 ViT={tmp_path.name}" in call(started)
     quick = planner("2", zoo, prior, quick=True)
     assert call(quick).startswith("python tools/paper_tables.py --table 2 --on zoo --quick")
     assert "QUICK" in facts_below(quick, {}, [], [], {})[0]

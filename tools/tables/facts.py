@@ -89,6 +89,9 @@ def call(planner: Planner) -> str:
         words += ["--rows", *options.rows]
     if options.prior is not None:
         words += ["--prior", shown(options.prior)]
+    if options.weights:
+        given = {m: shown(w) if Path(w).is_dir() else w for m, w in options.weights.items()}
+        words += ["--weights", *(f"{method}={source}" for method, source in given.items())]
     if options.unseen is not None and not options.quick and any(r.needs for r in planner.rows):
         words += ["--unseen-prior", shown(options.unseen)]
     for overlay in options.overlays:
