@@ -126,6 +126,7 @@ def write_episode_outcome(
         "per_category": {who: _plain(episode_scores(by_pair[mine])) for who, mine in own.items()},
         "beside": {who: _plain(scores) for who, scores in rows.items() if who != run.name},
         "protocol": protocol,
+        "instances": len(source),
         STEPS: steps,
         "genloc": __version__,
     }
