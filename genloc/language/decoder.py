@@ -18,9 +18,12 @@ from genloc.language.conversations import every_text
 SCRATCH = "scratch"
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "spiece.model", "vocab.json", "vocab.txt")
+# Vicuna's settings for drawing answers, which are not used here, lack `do_sample`, without which some versions of
+# transformers save nothing.
 CONVERT = (
     "from transformers import AutoModelForCausalLM, AutoTokenizer; "
-    "AutoModelForCausalLM.from_pretrained({0!r}).save_pretrained('NEW_FOLDER'); "
+    "model = AutoModelForCausalLM.from_pretrained({0!r}); model.generation_config.do_sample = True; "
+    "model.save_pretrained('NEW_FOLDER'); "
     "AutoTokenizer.from_pretrained({0!r}).save_pretrained('NEW_FOLDER')"
 )
 PAD, BEGIN, END, UNKNOWN = "<pad>", "<s>", "</s>", "<unk>"
