@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.crops import Crops, order
+from benchmarks.learner import model_of
 from genloc.codecs.heatmap import to_cells
 from genloc.conditions.visual import VisualCondition
 from genloc.data.categories import CategorySets, slots
@@ -20,7 +21,6 @@ from genloc.data.episodes import Episodes, protocol_pairs
 from genloc.inference import picture_parts
 from genloc.losses import HEL
 from genloc.metrics.episodes import episode_scores
-from genloc.models import GenLoc, LoRA, Prior
 from genloc.models.features import feature_widths, features
 from genloc.models.identify import log_density
 from genloc.training.optimiser import adam, parameter_groups, schedule
@@ -57,19 +57,6 @@ def sets(a: argparse.Namespace, split: str) -> dict[str, CategorySets]:
         images = a.categories / "images"
         found[part] = CategorySets(a.categories / name, images, skeleton=slots(f"slots:{SLOTS}"))
     return found
-
-
-def model_of(a: argparse.Namespace, lora: bool) -> GenLoc:
-    """GenLoc on the prior, context null."""
-    chosen = LoRA(a.lora, a.rank, a.rank) if lora else None
-    return GenLoc(
-        Prior(a.prior, dtype="fp32"),
-        context="null",
-        layers=a.layers,
-        finer=a.finer,
-        timestep=a.timestep,
-        lora=chosen,
-    ).load()
 
 
 def all_of(crops: Crops, device: str) -> Iterable[dict[str, Tensor]]:

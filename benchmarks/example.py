@@ -24,7 +24,8 @@ import torch
 
 from benchmarks.cells import kept
 from benchmarks.crops import Crops, short_hash
-from benchmarks.episodes import model_of, names, pairs_of, scores, sets, train
+from benchmarks.episodes import names, pairs_of, scores, sets, train
+from benchmarks.learner import model_of
 from benchmarks.report import write
 from genloc.card import prior_has_seen
 from genloc.data.categories import CategorySets

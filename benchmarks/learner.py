@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,8 +14,22 @@ from torch import Tensor
 from benchmarks.crops import Crops
 from genloc.codecs.heatmap import default_sigma, gaussian_target, to_cells
 from genloc.inference import Decoding, localize
+from genloc.models import GenLoc, LoRA, Prior
 from genloc.training.asking import ask
 from genloc.training.scores import Scores
+
+
+def model_of(a: argparse.Namespace, lora: bool = True) -> GenLoc:
+    """GenLoc on the prior, context null, by the options that the benchmarks of asking share."""
+    chosen = LoRA(a.lora, a.rank, a.rank) if lora else None
+    return GenLoc(
+        Prior(a.prior, dtype="fp32"),
+        context="null",
+        layers=a.layers,
+        finer=a.finer,
+        timestep=a.timestep,
+        lora=chosen,
+    ).load()
 
 
 @dataclass

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.crops import Crops, order
+from benchmarks.learner import model_of
 from genloc.codecs.heatmap import to_cells
 from genloc.conditions.naming import Naming
 from genloc.conditions.text import TextCondition
 from genloc.conditions.visual import VisualCondition
 from genloc.data.coco import CocoKeypoints
 from genloc.losses import HEL
-from genloc.models import GenLoc, LoRA, Prior
+from genloc.models import GenLoc
 from genloc.models.features import feature_widths, features
 from genloc.skeleton import load_skeleton
 from genloc.training.optimiser import adam, parameter_groups, schedule
@@ -115,14 +116,7 @@ def loss_of(
 def train(a: argparse.Namespace, crops: Crops, rate: float, seed: int) -> tuple[GenLoc, Asked]:
     """One training."""
     torch.manual_seed(seed)
-    model = GenLoc(
-        Prior(a.prior, dtype="fp32"),
-        context="null",
-        layers=a.layers,
-        finer=a.finer,
-        timestep=a.timestep,
-        lora=LoRA(a.lora, a.rank, a.rank),
-    ).load()
+    model = model_of(a)
     asked = Asked(model, seed, a.gate)
     model.to(a.device)
     asked.to(a.device).train()

@@ -29,7 +29,7 @@ from benchmarks.asked import ELSEWHERE, Asker, nearest_by_words, only_seen
 from benchmarks.cells import Benchmark, Contender, Recipe
 from benchmarks.crops import ZOO_AUGMENTATION, Crops, zoo_set
 from benchmarks.elsewhere import never_read
-from benchmarks.learner import Learner
+from benchmarks.learner import Learner, model_of
 from benchmarks.prior_worth import quick_zoo
 from benchmarks.report import prior_facts, protocol, tuning, write
 from genloc.conditions.descriptions import load_descriptions, plain
@@ -38,7 +38,7 @@ from genloc.conditions.text import TextCondition
 from genloc.data.zoo.animalpose import label_zoo
 from genloc.losses import HEL
 from genloc.metrics.mean_pose import mean_pose
-from genloc.models import GenLoc, LoRA, Prior
+from genloc.models import Prior
 from genloc.models.lora import Preset
 from genloc.skeleton import ANIMALPOSE, load_skeleton
 
@@ -84,14 +84,7 @@ def renamed(seed: int = 0) -> dict[str, Any]:
 
 def learner(a: argparse.Namespace, method: Method, seed: int) -> Learner:
     """An untrained model of a method, context null."""
-    model = GenLoc(
-        Prior(a.prior, dtype="fp32"),
-        context="null",
-        layers=a.layers,
-        finer=a.finer,
-        timestep=a.timestep,
-        lora=LoRA(a.lora, a.rank, a.rank),
-    ).load()
+    model = model_of(a)
     channels, text = model.prior.condition_channels, model.prior.text
     generator = torch.Generator().manual_seed(seed)
     if method.arguments is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -40,34 +41,34 @@ def write_adapter(
 
 def write_text_adapter(folder: Path, *, skeleton: Skeleton = AP10K) -> Path:
     """Write `folder/prior` and `folder/adapter`, asked by words; returns the latter."""
-    prior = write_folder(folder / "prior", tiny_modules())
-    model = GenLoc(Prior(str(prior)), context="null", lora=LoRA("up", rank=2)).load()
+    model = _null(folder)
     condition = TextCondition(hidden=8).build(
         skeleton,
         model.prior.condition_channels,
         model.prior.text,
         torch.Generator().manual_seed(0),
     )
-    return save_adapter(
-        folder / "adapter",
-        model=model,
-        condition=condition,
-        skeleton=skeleton,
-        recipe={"crop_size": 64, "padding": 1.25, "decoding": "centroid"},
-        metrics={},
-    )
+    return _asked(folder, model, condition, skeleton)
 
 
 def write_visual_adapter(folder: Path, *, skeleton: Skeleton = AP10K) -> Path:
     """Write `folder/prior` and `folder/adapter`, asked by examples; returns the latter."""
-    prior = write_folder(folder / "prior", tiny_modules())
-    model = GenLoc(Prior(str(prior)), context="null", lora=LoRA("up", rank=2)).load()
+    model = _null(folder)
     condition = VisualCondition(hidden=8).build(
         skeleton,
         model.prior.condition_channels,
         generator=torch.Generator().manual_seed(0),
         widths=feature_widths(model),
     )
+    return _asked(folder, model, condition, skeleton)
+
+
+def _null(folder: Path) -> GenLoc:
+    prior = write_folder(folder / "prior", tiny_modules())
+    return GenLoc(Prior(str(prior)), context="null", lora=LoRA("up", rank=2)).load()
+
+
+def _asked(folder: Path, model: GenLoc, condition: Any, skeleton: Skeleton) -> Path:
     return save_adapter(
         folder / "adapter",
         model=model,

@@ -20,11 +20,8 @@ from genloc.conditions.visual import gaussian_pool
 from genloc.data.support import Support
 from genloc.inference import picture_parts
 from genloc.models import GenLoc
-from genloc.models.features import key_maps, support_keys
+from genloc.models.features import TEMPERATURE, key_maps, support_keys
 from genloc.predictor import KeypointPredictor
-
-# Of none, 0.2, 0.1, 0.05 and 0.02 the best on zoo animals of one species.
-TEMPERATURE = 0.1
 
 
 class ByResemblance(torch.nn.Module):

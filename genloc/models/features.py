@@ -24,6 +24,10 @@ from genloc.ops import correlation_map
 Pool = Callable[[Tensor, Tensor], Tensor]  # features [B, C, h, w], points [B, K, 2] -> [B, K, C]
 
 
+TEMPERATURE = 0.1
+"""Of `key_maps` where nothing is trained: of none, 0.2, 0.1, 0.05 and 0.02 the best on zoo animals of one species."""
+
+
 def feature_layers(model: GenLoc) -> tuple[str, ...]:
     """Names of the layers whose hidden states are the features, from the coarsest grid to the finest.
 

@@ -22,6 +22,7 @@ from genloc.data.categories import CategorySets
 from genloc.data.episodes import protocol_pairs
 from genloc.metrics.episodes import episode_scores
 from genloc.metrics.table import table_console
+from genloc.models.features import TEMPERATURE
 from genloc.models.lora import without_lora
 from genloc.training.data import KeypointData
 from genloc.training.module import KeypointModule
@@ -36,7 +37,6 @@ from genloc.training.protocol import (
     score,
 )
 
-TEMPERATURE = 0.1  # of the untrained correlation, as the page of `genloc app` compares pictures
 COLUMNS = ("PCK@0.05", "PCK@0.1", "PCK@0.15", "PCK@0.2", "PCK@0.25", "mPCK")
 
 

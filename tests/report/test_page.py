@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import json
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
@@ -17,6 +16,7 @@ import pytest
 
 from genloc.cli import main
 from genloc.report.page import write_report
+from tests.browsers import browser_program
 from tests.report.make_record import write_scores
 
 VOID = {"meta", "link", "img", "br"}
@@ -156,15 +156,10 @@ def test_the_command_writes_it_or_says_what_is_missing(
         assert message in error and "Traceback" not in error
 
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-
-
 @pytest.mark.slow
 def test_a_browser_shows_it(page: Path, tmp_path: Path) -> None:
     """Nothing sticks out at the side, tables sort, light and dark are readable, no error is logged."""
-    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if browser is None:
-        pytest.skip(f"no browser found: looked for {', '.join(BROWSERS)}")
+    browser = browser_program()
     probe = """<script>addEventListener("load", () => {
       const errors = []; addEventListener("error", e => errors.push(e.message));
       const table = document.getElementById("keypoints-table"), cell = i =>

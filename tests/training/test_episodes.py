@@ -22,8 +22,7 @@ from genloc.inference import condition_of, look_like, picture_parts
 from genloc.keypoints import Keypoints
 from genloc.metrics.episodes import episode_scores
 from genloc.models import GenLoc, Prior
-from genloc.models.features import features
-from genloc.training.episode_outcome import TEMPERATURE
+from genloc.models.features import TEMPERATURE, features
 from genloc.training.episodes import EpisodeScores
 from genloc.training.protocol import (
     ByCondition,
