@@ -9,6 +9,7 @@ from typing import get_args
 
 import pytest
 
+from genloc.conditions.learned import LearnedCondition
 from genloc.models import genloc
 from genloc.models.lora import Preset
 from tests.tools.planning import planner
@@ -38,6 +39,8 @@ def test_definitions_name_what_there_is() -> None:
             assert {c.test for c in columns} - {""} <= SETS[set_name].tests.keys()
             assert set_name in table.steps and table.seeds[set_name]
     assert definitions.LAYERS == genloc.LAYERS and get_args(Preset) == definitions.PRESETS
+    for init in definitions.INITS:
+        LearnedCondition(init=init)  # refuses what it does not know
     for name in ("1", "5", "6"):
         assert len(TABLES[name].seeds["zoo"]) == 3
 

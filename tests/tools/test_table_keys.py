@@ -19,7 +19,7 @@ def test_equal_recipes_are_one_training(zoo: Path, prior: str) -> None:
     assert len(whole_method) == 1
     named = {c.row: c for c in choices}
     same = ("as configured", "LoRA: all", "layers: finest-first", "context: null", "clean latent, t=201", "finer: 2",
-            "padding: 1.25", "sigma: 4 of 64 cells", "decoding: argmax")  # fmt: skip
+            "conditions from: text", "padding: 1.25", "sigma: 4 of 64 cells", "decoding: argmax")  # fmt: skip
     assert {named[row].training.name for row in same} == whole_method
     assert len({c.training.name for c in choices}) == len(choices) - (len(same) + 2) + 1
     assert named["decoding: argmax"].test.facts["model.decoding"] == "argmax"

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from genloc.splits import SHOTS, TABLE_6, few_shot_name, zero_shot_name
 
 PRIOR = "model.model.init_args.prior.init_args"
 GENLOC = "model.model.init_args"
-# As `genloc.models.lora` and `genloc.models.genloc` name them, which need torch.
+# As `genloc.models.lora`, `genloc.models.genloc` and `genloc.conditions.learned` name them, which need torch.
 PRESETS = ("cross", "up", "full", "up-all", "all")
 LAYERS = ("mean", "finest", "finest-first")
+INITS: tuple[Literal["normal", "text"], ...] = ("normal", "text")
 
 
 @dataclass(frozen=True)
@@ -217,6 +218,7 @@ TABLES: dict[str, Table] = {
             *(Row(f"finer: {n}", facts={f"{GENLOC}.finer": n}) for n in (1, 2)),
             *(Row(f"context: {context}", facts={f"{GENLOC}.context": context}) for context in ("conditions", "null")),
             *(Row(f"clean latent, t={t}", facts={f"{GENLOC}.timestep": t}) for t in (1, 201)),
+            *(Row(f"conditions from: {init}", facts={"model.condition.init_args.init": init}) for init in INITS),
             *(Row(f"crop: {part:g} of the side", facts={"data.crop_size": ("of side", part)}) for part in (0.5, 1.5)),
             *(Row(f"padding: {padding:g}", facts={"data.padding": padding}) for padding in (1.0, 1.25)),
             *(Row(f"decoding: {d}", test_facts={"model.decoding": d}) for d in ("centroid", "argmax", "quarter")),
