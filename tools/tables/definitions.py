@@ -92,17 +92,17 @@ class Table:
 METHODS: dict[str, Method] = {
     "GenLoc": Method((), rate="model.lr_lora", rates=(2e-4, 3e-4), speed=21),
     "GenLoc without the prior (LoRA)": Method(
-        ("baseline/no_prior_lora.yaml",), rate="model.lr_lora", rates=(3e-4, 8e-4), speed=21
+        ("baseline/no_prior_lora.yaml",), rate="model.lr_lora", rates=(2e-4, 3e-4, 8e-4), speed=21
     ),
     "GenLoc without the prior (all weights)": Method(
-        ("baseline/no_prior_all.yaml",), rates=(1e-3, 3e-3), speed=26
+        ("baseline/no_prior_all.yaml",), rates=(4e-4, 1e-3, 3e-3), speed=26
     ),
     "SimplePose": Method(
         ("baseline/simple_pose_small.yaml",), ("baseline/simple_pose.yaml",), rates=(3e-4, 1e-3, 3e-3), speed=75,
         takes_weights=True,
     ),
     "ViT": Method(
-        ("baseline/vit_small.yaml",), ("baseline/vit.yaml",), rates=(3e-4, 1e-3), speed=50, takes_weights=True
+        ("baseline/vit_small.yaml",), ("baseline/vit.yaml",), rates=(1e-4, 3e-4, 1e-3), speed=50, takes_weights=True
     ),
     "Convolutions on the prior": Method(
         ("baseline/conv_head_small.yaml",), ("baseline/conv_head.yaml",), rates=(1e-3, 3e-3), speed=45
