@@ -11,6 +11,7 @@ partners it thinks more to be the left one, or the nearer one; and by which way 
 from __future__ import annotations
 
 import argparse
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from peft.tuners.tuners_utils import BaseTunerLayer
 from rich.progress import track
 from torch import Tensor
 
@@ -30,6 +30,7 @@ from genloc.data.transforms import square_crop
 from genloc.inference import picture_parts
 from genloc.models import GenLoc
 from genloc.models.features import features
+from genloc.models.lora import without_lora
 
 RESULTS = Path(__file__).parent / "results"
 PARTS = ("front_paw", "back_paw", "knee", "eye")
@@ -95,12 +96,11 @@ def shares(train: Seen, test: Seen, names: Sequence[str], part: str, grid: int) 
     (x, near), (other, near_there) = (pairs(seen, names, part, grid) for seen in (train, test))
     side = torch.tensor([True, False]).expand(len(x), 2)
     # Facing right, the right one is nearer.
-    nearer, nearer_there = side == near[:, None], near_there
-    for question, y in (("left", side), ("nearer", nearer)):
+    for question, y in (("left", side), ("nearer", side == near[:, None])):
         score = scored(fitted(x.flatten(0, 1), y.flatten()), other)
         ahead = score[:, 0] - score[:, 1]
         if question == "nearer":
-            ahead = torch.where(nearer_there, ahead, -ahead)
+            ahead = torch.where(near_there, ahead, -ahead)
         found[question] = (ahead > 0).double().mean().item()
     facing = scored(fitted(x.flatten(0, 1), near[:, None].expand(-1, 2).flatten()), other)
     found["facing"] = ((facing > 0) == near_there[:, None]).double().mean().item()
@@ -172,14 +172,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
         chosen[part] = [every[i] for i in order]
     rows, content = [], []
     for state in ("trained", "the prior as it is"):
-        if state != "trained":
-            for module in model.prior.unet.modules():
-                if isinstance(module, BaseTunerLayer):
-                    module.enable_adapters(False)
-        train, test = (
-            look(model, chosen[p], adapter.recipe, names, f"{state}, {p}")
-            for p in ("train", "test")
-        )
+        given = contextlib.nullcontext() if state == "trained" else without_lora(model.prior.unet)
+        with given:
+            train, test = (
+                look(model, chosen[p], adapter.recipe, names, f"{state}, {p}")
+                for p in ("train", "test")
+            )
         for part in PARTS:
             for grid, values in enumerate(train.features):
                 found = shares(train, test, names, part, grid)

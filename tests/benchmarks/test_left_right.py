@@ -12,8 +12,7 @@ from benchmarks import left_right
 from benchmarks.left_right import Seen, shares
 from genloc.data.zoo import write_zoo
 from genloc.skeleton import AP10K
-from tests.benchmarks.test_maps_figure import save
-from tests.make_prior import write_folder
+from tests.make_adapter import write_text_adapter
 
 NAMES = AP10K.keypoints
 NOSE, TAIL = NAMES.index("nose"), NAMES.index("root_of_tail")
@@ -52,8 +51,7 @@ def test_animals_without_one_of_the_partners_are_left_out() -> None:
 
 def test_an_adapter_is_probed_on_a_zoo(tmp_path: Path) -> None:
     write_zoo(zoo := tmp_path / "zoo", per_species=20, size=64, species=(1, 8), workers=1)
-    prior = write_folder(tmp_path / "prior")
-    adapter = save(tmp_path / "adapter", prior, "ckhe", context="null")
+    adapter = str(write_text_adapter(tmp_path))
     left_right.main([adapter, str(zoo), "--out", str(tmp_path), "--animals", "30"])
     (text,), (content,) = tmp_path.glob("left_right_*.md"), tmp_path.glob("left_right_*.json")
     probes = json.loads(content.read_text())["probes"]

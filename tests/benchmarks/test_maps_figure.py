@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import pytest
@@ -19,15 +18,8 @@ from tests.make_coco import write_coco
 from tests.make_prior import write_folder
 
 
-def save(
-    folder: Path,
-    prior: Path,
-    read_out: ReadOutName,
-    crop_size: int = 64,
-    context: Literal["conditions", "null"] = "conditions",
-) -> str:
-    lora = LoRA("up", rank=2)
-    model = GenLoc(Prior(str(prior)), lora=lora, read_out=read_out, context=context).load()
+def save(folder: Path, prior: Path, read_out: ReadOutName, crop_size: int = 64) -> str:
+    model = GenLoc(Prior(str(prior)), lora=LoRA("up", rank=2), read_out=read_out).load()
     condition = LearnedCondition().build(AP10K, 24, generator=torch.Generator().manual_seed(3))
     recipe = {"crop_size": crop_size, "padding": 1.25}
     save_adapter(
