@@ -29,6 +29,7 @@ from genloc.skeleton import load_skeleton
 LABELS = ("points", "visible", "annotation_id", "image_id", "category_id", "to_image", "box")
 
 # As configs/zoo.yaml: the zoo's animals stand upright and fill their boxes.
+ZOO_PADDING = 1.0
 ZOO_AUGMENTATION = Augmentation(rotation=15, scale=0.2, half_body=0)
 
 
@@ -55,13 +56,13 @@ class Crops:
         folder: Path,
         *,
         size: int,
-        padding: float = 1.25,
+        padding: float = ZOO_PADDING,
         views: int = 1,
         augmentation: Augmentation | None = None,
         seed: int = 0,
     ) -> None:
         self.source = source
-        self.size = size
+        self.size, self.padding = size, padding
         self.latent: Tensor | None = None
         facts = {
             "annotations": source.checksum,

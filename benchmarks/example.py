@@ -42,6 +42,7 @@ from genloc.training.protocol import (
 )
 from genloc.training.resume import trainable_state
 
+PADDING = 1.25  # as configs/visual.yaml
 SHOWN = ("PCK@0.1", "PCK@0.2", "mPCK")
 NAMED = {"GenLoc.identify": "identify", "nearest of the supports' mean places": "nearest place",
          "chance, 1 of those that the supports label": "chance"}  # fmt: skip
@@ -138,7 +139,7 @@ def found_on(a: argparse.Namespace, split: str) -> Split:
     source = sets(a, split)
     crops = {
         part: Crops(
-            one, a.runs / "crops", size=a.crop_size,
+            one, a.runs / "crops", size=a.crop_size, padding=PADDING,
             views=a.views if part == "train" else 1,
             augmentation=Augmentation(flip=0, half_body=0, rotation=20) if part == "train" else None,
         )
@@ -285,7 +286,7 @@ def report(a: argparse.Namespace, splits: Mapping[str, Split]) -> None:
         f"{first.watched}: 1 shot, "
         + ("further" if first.watched == "val" else "the")
         + " pictures of the training categories",
-        f"crops of {a.crop_size} around boxes cut to the picture and a pixel smaller, padding 1.25, decoding: "
+        f"crops of {a.crop_size} around boxes cut to the picture and a pixel smaller, padding {PADDING}, decoding: "
         f"centroid; {a.steps} steps of {a.batch} queries with {a.train_shots} support(s); LoRA {a.lora}, rank "
         f"{a.rank} (B at {a.lora_ratio:g} times the rate), {a.layers}, finer: {a.finer}, at t={a.timestep}, "
         f"trained in {a.precision}, the condition's network at {a.lr_condition:g}; seeds "

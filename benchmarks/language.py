@@ -45,6 +45,7 @@ METHODS = {
     "language": "the decoder, shown each crop",
     "shuffled": "the same decoder, trained on pictures dealt out anew",
 }
+PADDING = 1.25  # as configs/language.yaml
 LEARNING = Augmentation(rotation=20, scale=0.2, half_body=0.0)
 
 
@@ -210,8 +211,11 @@ def main(argv: list[str] | None = None) -> None:
         torch.set_num_threads(a.threads)
     folder = a.runs / "crops"
     source = zoo_set(a.zoo, "train", a.shots or None)
-    crops = Crops(source, folder, size=a.crop_size, views=a.views, augmentation=LEARNING)
-    held = Crops(zoo_set(a.zoo, "test", a.test_shots or None), folder, size=a.crop_size)
+    crops = Crops(
+        source, folder, size=a.crop_size, padding=PADDING, views=a.views, augmentation=LEARNING
+    )
+    shown = zoo_set(a.zoo, "test", a.test_shots or None)
+    held = Crops(shown, folder, size=a.crop_size, padding=PADDING)
     first = model_of(a, 0).to(a.device)
     for each in (crops, held):
         each.encode(first.prior)
@@ -251,7 +255,7 @@ def main(argv: list[str] | None = None) -> None:
         annotations=str(held.source.annotations),
         checksum=held.source.checksum,
         boxes="ground truth",
-        padding="1.25",
+        padding=str(held.padding),
         flip_test="off",
         decoding="greedy answers, three decimals of the crop's side",
         sigmas=sigmas_name(skeleton, None),

@@ -192,7 +192,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--layers", choices=LAYERS, default="finest-first")
     add("--finer", type=int, default=2, help="times that maps are finer than their layer")
     add("--timestep", type=int, default=201, help="at which the U-Net reads the clean latent")
-    add("--sigma", type=float, default=1.0, help="of the targets, in cells of 8 pixels")
+    add("--sigma", type=float, default=0.5, help="of the targets, in cells of 8 pixels")
     add("--init", choices=["normal", "text"], default="text", help="the conditions' start")
     add("--precision", choices=["fp32", "bf16"], default="fp32", help="of the forward pass")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -36,7 +36,7 @@ def protocol(test: Crops, recipe: Recipe, more: Mapping[str, str]) -> Protocol:
         annotations=str(test.source.annotations),
         checksum=test.source.checksum,
         boxes="ground truth",
-        padding="1.25",
+        padding=str(test.padding),
         flip_test="off",
         decoding=recipe.decoding,
         sigmas=sigmas_name(skeleton, None),

@@ -125,7 +125,7 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--layers", default="finest-first", help="whose maps are merged")
     add("--finer", type=int, default=2, help="times that maps are finer than their layer")
     add("--timestep", type=int, default=201, help="at which the latent is read")
-    add("--sigma", type=float, default=1.0, help="of the targets, in cells of 8 pixels")
+    add("--sigma", type=float, default=0.5, help="of the targets, in cells of 8 pixels")
     add("--precision", choices=["fp32", "bf16"], default="fp32", help="of the forward pass")
     add("--pool", choices=["end", "mean"], default="end", help="of the text encoder")
     add("--device", default="cuda" if torch.cuda.is_available() else "cpu")

@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.cells import Recipe
-from benchmarks.crops import ZOO_AUGMENTATION
+from benchmarks.crops import ZOO_AUGMENTATION, ZOO_PADDING
 from benchmarks.prior_worth import METHODS, parse
 from genloc.data.transforms import Augmentation
 
@@ -25,6 +25,7 @@ def test_its_defaults_are_those_of_the_zoos_configuration(repository: Path) -> N
     assert a.sigma * a.finer == module["sigma"]
     assert a.init == module["condition"]["init_args"]["init"]
     assert (a.batch, a.crop_size) == (data["effective_batch"], data["crop_size"])
+    assert data["padding"] == ZOO_PADDING
     assert Augmentation(**data["augmentation"]) == ZOO_AUGMENTATION
     assert Recipe().clip == zoo["trainer"]["gradient_clip_val"]
     rates = METHODS["genloc"].rates

@@ -80,7 +80,7 @@ def test_each_row_says_its_files_and_how_it_differs(zoo: Path, prior: str) -> No
     labels = ("Cross Attention", "HEL = + LoRA = no noise", "Only condition", "noise t=21")
     every, network, *each = said("1", zoo, prior, *labels)
     assert every.startswith("every row, unless it says otherwise: configs/zoo.yaml: ")
-    for fact in ("effective_batch 8", "rotation 15", "schedule cosine", "warmup 25", "sigma 2"):
+    for fact in ("effective_batch 8", "rotation 15", "schedule cosine", "warmup 25", "sigma 1"):
         assert fact in every
     for fact in ("lora (preset all, rank 64, alpha 64)", "timestep 201", "noise false",
                  "context null", "read_out ckhe", "loss HEL", "init text"):  # fmt: skip

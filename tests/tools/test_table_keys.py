@@ -19,14 +19,14 @@ def test_equal_recipes_are_one_training(zoo: Path, prior: str) -> None:
     assert len(whole_method) == 1
     named = {c.row: c for c in choices}
     same = ("as configured", "LoRA: all", "layers: finest-first", "context: null", "clean latent, t=201", "finer: 2",
-            "conditions from: text", "padding: 1.25", "sigma: 4 of 64 cells", "decoding: argmax")  # fmt: skip
+            "conditions from: text", "padding: 1", "sigma: 2 of 64 cells", "decoding: argmax")  # fmt: skip
     assert {named[row].training.name for row in same} == whole_method
     assert len({c.training.name for c in choices}) == len(choices) - (len(same) + 2) + 1
     assert named["decoding: argmax"].test.facts["model.decoding"] == "argmax"
     assert named["decoding: argmax"].test.name != named["as configured"].test.name
     assert named["decoding: centroid"].test.name != named["decoding: quarter"].test.name
     # At crops of 128 pixels the finest map has 16 cells, read as 32.
-    assert named["sigma: 4 of 64 cells"].training.facts["model.sigma"] == 2.0
+    assert named["sigma: 2 of 64 cells"].training.facts["model.sigma"] == 1.0
     assert named["crop: 0.5 of the side"].training.facts["data.crop_size"] == 64
 
 
@@ -93,5 +93,5 @@ def test_sigma_follows_the_size_of_the_map(zoo: Path, prior: str) -> None:
     found = {
         c.row: c.training.facts.get("model.sigma") for c in planner("choices", zoo, prior).cells({})
     }
-    assert found["finer: 1"] == 1 and found["finer: 2"] is None
-    assert found["crop: 0.5 of the side"] == 1 and found["crop: 1.5 of the side"] == 3
+    assert found["finer: 1"] == 0.5 and found["finer: 2"] is None
+    assert found["crop: 0.5 of the side"] == 0.5 and found["crop: 1.5 of the side"] == 1.5

@@ -90,7 +90,7 @@ class Table:
 
 
 METHODS: dict[str, Method] = {
-    "GenLoc": Method((), rate="model.lr_lora", rates=(2e-4, 3e-4), speed=21),
+    "GenLoc": Method((), rate="model.lr_lora", rates=(2e-4, 3e-4, 5e-4, 8e-4), speed=21),
     "GenLoc without the prior (LoRA)": Method(
         ("baseline/no_prior_lora.yaml",), rate="model.lr_lora", rates=(2e-4, 3e-4, 8e-4), speed=21
     ),

@@ -245,8 +245,9 @@ class Planner:
                 facts[key] = round(side * value[1] / 32) * 32
             elif isinstance(value, tuple) and value[0] == "of 64":
                 cells = side // 8 * (look_up(plain, f"{GENLOC}.finer") or 1)
-                # 2 of 64 is what null means.
-                facts[key] = None if value[1] == 2.0 else value[1] * cells / 64
+                # 2 of 64 is what null means: written as the configuration does, it is the same training.
+                as_null = value[1] == 2.0 and look_up(plain, key) is None
+                facts[key] = None if as_null else value[1] * cells / 64
             else:
                 facts[key] = value
         if "model.sigma" not in row.facts and (sigma := look_up(plain, "model.sigma")) is not None:
