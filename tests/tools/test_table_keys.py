@@ -65,6 +65,20 @@ def test_a_key_follows_what_is_learned_and_nothing_else(
     assert not set(recipe_of.values()) & set(base.values())
 
 
+def test_a_rate_that_is_chosen_hides_the_configurations(
+    zoo: Path, prior: str, tmp_path: Path
+) -> None:
+    overlay = tmp_path / "other_rate.yaml"
+    overlay.write_text("model: {lr_lora: 7.0e-4}")
+
+    def name(rates: dict[str, float], **more: object) -> str:
+        (cell,) = planner("2", zoo, prior, rows=("GenLoc",), seeds=(0,), **more).cells(rates)
+        return cell.training.name
+
+    assert name({}) != name({}, overlays=(overlay,))
+    assert name({"GenLoc": 3e-4}) == name({"GenLoc": 3e-4}, overlays=(overlay,))
+
+
 @pytest.mark.parametrize(
     ("said", "trains_otherwise", "tests_otherwise"),
     [

@@ -161,8 +161,7 @@ class Planner:
         length = {"trainer.max_epochs": epochs, "trainer.check_val_every_n_epoch": every}
         key = digest(
             {
-                "recipe": recipe_of(config),
-                "facts": own,
+                "recipe": recipe_of(resolve(files, {**facts, **own})),
                 "length": length,
                 "seed": seed,
                 "data": key_of_data,
