@@ -109,7 +109,7 @@ class Method:
 
 
 # Searched from the middle on.
-LORA, WHOLE = (1e-4, 2e-4, 3e-4, 5e-4, 8e-4), (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3)
+LORA, WHOLE = (2e-4, 3e-4, 5e-4, 8e-4, 1.2e-3), (2.5e-4, 5e-4, 1e-3, 2e-3, 4e-3)
 CONV = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2)
 LORA_ALONE = (1e-4, 3e-4, 8e-4, 2e-3, 5e-3)  # on a random U-Net
 READ = ("context", "layers", "finer", "timestep", "sigma")

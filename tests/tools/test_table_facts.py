@@ -150,10 +150,10 @@ def test_only_rates_that_act_are_said(zoo: Path, prior: str, tmp_path: Path) -> 
     found = finish(made, tmp_path)
     lines = [line for line in found.facts if line.startswith("learning rate")]
     assert lines == [
-        "learning rate: LoRA 0.0003 (factor B: 10 times that), conditions 0.01 (HEL = + LoRA = no noise)",
+        "learning rate: LoRA 0.0005 (factor B: 10 times that), conditions 0.01 (HEL = + LoRA = no noise)",
         "learning rate: conditions 0.01 (Only condition)",
     ]
-    assert [record["rate"] for record in found.records] == [3e-4, None]
+    assert [record["rate"] for record in found.records] == [5e-4, None]
 
 
 def test_the_call_comes_first_and_is_one(zoo: Path, prior: str, tmp_path: Path) -> None:
