@@ -71,8 +71,9 @@ def test_a_rate_that_is_chosen_hides_the_configurations(
     overlay = tmp_path / "other_rate.yaml"
     overlay.write_text("model: {lr_lora: 7.0e-4}")
 
-    def name(rates: dict[str, float], **more: object) -> str:
-        (cell,) = planner("2", zoo, prior, rows=("GenLoc",), seeds=(0,), **more).cells(rates)
+    def name(rates: dict[str, float], overlays: tuple[Path, ...] = ()) -> str:
+        made = planner("2", zoo, prior, rows=("GenLoc",), seeds=(0,), overlays=overlays)
+        (cell,) = made.cells(rates)
         return cell.training.name
 
     assert name({}) != name({}, overlays=(overlay,))
