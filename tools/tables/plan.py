@@ -141,6 +141,8 @@ class Planner:
         method = METHODS[row.method]
         files = self._files(method, row)
         facts = self._row_facts(row, files)
+        if rate is not None:
+            facts[method.rate] = rate
         config = resolve(files, facts)
         own: dict[str, Any] = {}  # of this cell alone, not of the row
         prior: dict[str, Any] = {}
@@ -148,8 +150,6 @@ class Planner:
             prior["prior"] = fingerprint(source)
         if look_up(config, UNET_SEED) is not None:
             own[UNET_SEED] = seed
-        if rate is not None:
-            own[method.rate] = rate
         data, key_of_data, labels = self._data(column, seed, config)
         batch = look_up(config, "data.effective_batch")
         per_epoch = math.ceil(labels["train"] / batch)
@@ -161,7 +161,8 @@ class Planner:
         length = {"trainer.max_epochs": epochs, "trainer.check_val_every_n_epoch": every}
         key = digest(
             {
-                "recipe": recipe_of(resolve(files, {**facts, **own})),
+                "recipe": recipe_of(config),
+                **own,
                 "length": length,
                 "seed": seed,
                 "data": key_of_data,
@@ -185,7 +186,7 @@ class Planner:
                 "steps": epochs * per_epoch,
                 "epochs": epochs,
                 "crops seen": crops,
-                "rate": look_up(config, method.rate) if rate is None else rate,
+                "rate": look_up(config, method.rate),
                 "seed": seed,
                 **({"prior": f"{source}@{prior['prior']}"} if prior else {}),
                 "started from": started_from(config),
