@@ -47,6 +47,16 @@ RUN_AS = {
         "genloc fit --config configs/zoo.yaml --data.root data/ap10k --data.split data/splits/shots_5.json "
         f"--name zoo_shots_5 {ONE_STEP}"
     ),
+    "genloc zoo data/zoo_cartoon --style cartoon": (
+        "genloc zoo data/drawn --style cartoon --per-species 3 --size 64 --workers 1"
+    ),
+    "genloc fit --config configs/zoo.yaml --data.split configs/splits/zoo/photo_to_cartoon.json "
+    "--data.test.annotations ../zoo_cartoon/annotations/ap10k-test-split1.json "
+    "--data.test.images ../zoo_cartoon/data --name photo_to_cartoon": (
+        "genloc fit --config configs/zoo.yaml --data.root data/ap10k --data.split data/splits/photo_to_cartoon.json "
+        "--data.test.annotations ../zoo_cartoon/annotations/ap10k-test-split1.json "
+        f"--data.test.images ../zoo_cartoon/data --name photo_to_cartoon {ONE_STEP}"
+    ),
     "genloc fit --config configs/zoo.yaml --config configs/words/text.yaml --name words": (
         "genloc fit --config configs/zoo.yaml --config configs/words/text.yaml --name words "
         f"--data.root data/ap10k {ONE_STEP}"

@@ -44,7 +44,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from genloc.data.zoo import write_zoo
     from genloc.labels.mpii import EDGES, JOINTS
     from genloc.skeleton import Skeleton
-    from genloc.splits import few_shot, held_out, read_source, write_split, zero_shot
+    from genloc.splits import cross_domain, few_shot, held_out, read_source, write_split, zero_shot
     from tests.labels.make_labels import write_deeplabcut
     from tests.language.make_language import write_decoder
     from tests.make_adapter import write_adapter, write_text_adapter, write_visual_adapter
@@ -69,9 +69,15 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_zoo(zoo, per_species=4, size=64, species=(1, 7, 19, 21, 25), workers=1)
     train, val = (read_source(zoo / f"annotations/ap10k-{p}-split1.json") for p in ("train", "val"))
     pair = zero_shot(train, val, ["Bovidae"], ["Canidae"], val=val)
+    names = {name: name for name in train.keypoints}
     held = ["right_elbow", "left_front_paw", "left_knee", "right_back_paw"]
     splits = clone / "data" / "splits"
-    write_split(held_out(train, val, train.keypoints, held, val=val), splits / "held_out.json")
+    test = read_source(zoo / "annotations" / "ap10k-test-split1.json")
+    write_split(held_out(train, test, names, names, held, val=val), splits / "held_out.json")
+    drawn = clone / "data" / "zoo_cartoon"
+    write_zoo(drawn, per_species=4, size=64, species=(1, 7), style="cartoon", workers=1)
+    other = read_source(drawn / "annotations" / "ap10k-test-split1.json")
+    write_split(cross_domain(train, other, names, names, val=val), splits / "photo_to_cartoon.json")
     coco(clone / "data" / "coco")
     mpii = Skeleton("mpii", JOINTS, EDGES, (), (0.05,) * 16)
     write_coco(clone / "data" / "mpii", skeleton=mpii, name="labels.json")

@@ -52,7 +52,8 @@ def photo_splits(zoo: Path) -> Iterator[tuple[str, Split]]:
     for a, b in TABLE_6:
         # test-split1 has twice as many pictures as val-split1, on which AP-10K's pairs are tested.
         yield zero_shot_name(a, b), zero_shot(train, test, [a], [b], val=val)
-    yield "held_out", held_out(train, test, train.keypoints, HELD_OUT, val=val)
+    names = {name: name for name in train.keypoints}
+    yield "held_out", held_out(train, test, names, names, HELD_OUT, val=val)
 
 
 def style_splits(zoo: Path, folders: Path) -> Iterator[tuple[str, Split]]:

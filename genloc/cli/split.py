@@ -175,6 +175,35 @@ def _files(parser: argparse.ArgumentParser, skeleton: str) -> None:
     )
 
 
+def _sources(given: argparse.Namespace) -> tuple[Source, Source, Source | None]:
+    """Training, test and validation file."""
+    val = None if given.val is None else read_source(given.val)
+    return read_source(given.train), read_source(given.test), val
+
+
+def _names(skeleton: str, source: Source, *, every: bool = False) -> dict[str, str]:
+    """Keypoint of the skeleton -> its name in the file.
+
+    Args:
+        every: whether the file must have them all.
+
+    Raises:
+        ValueError: it has none of them, or not all that it must.
+    """
+    from genloc.data.names import shared_keypoints
+    from genloc.skeleton import load_skeleton
+
+    wanted = load_skeleton(skeleton).keypoints
+    found = shared_keypoints(wanted, source.keypoints or wanted)
+    lacking = [name for name in wanted if name not in found]
+    if lacking and (every or not found):
+        raise ValueError(
+            f"--skeleton {skeleton}: {source.file} has no {', '.join(lacking)}; it has "
+            f"{', '.join(source.keypoints)}. Say the skeleton that the run will have"
+        )
+    return found
+
+
 def _cross_domain(kinds: argparse._SubParsersAction) -> None:
     parser = _add(
         kinds, "cross-domain", "one data set or style for training, another for testing, on the "
@@ -183,13 +212,8 @@ def _cross_domain(kinds: argparse._SubParsersAction) -> None:
     _files(parser, "ap10k")
 
     def make(given: argparse.Namespace) -> Made:
-        from genloc.data.names import shared_keypoints
-        from genloc.skeleton import load_skeleton
-
-        wanted = load_skeleton(given.skeleton).keypoints
-        train, test = read_source(given.train), read_source(given.test)
-        val = None if given.val is None else read_source(given.val)
-        names = [shared_keypoints(wanted, source.keypoints or wanted) for source in (train, test)]
+        train, test, val = _sources(given)
+        names = [_names(given.skeleton, source) for source in (train, test)]
         return [(given.out, cross_domain(train, test, *names, val=val))]
 
     parser.set_defaults(make=make)
@@ -206,12 +230,9 @@ def _held_out(kinds: argparse._SubParsersAction) -> None:
     )
 
     def make(given: argparse.Namespace) -> Made:
-        from genloc.skeleton import load_skeleton
-
-        keypoints = load_skeleton(given.skeleton).keypoints
-        train, test = read_source(given.train), read_source(given.test)
-        val = None if given.val is None else read_source(given.val)
-        return [(given.out, held_out(train, test, keypoints, given.keypoints, val=val))]
+        train, test, val = _sources(given)
+        here, there = (_names(given.skeleton, source, every=True) for source in (train, test))
+        return [(given.out, held_out(train, test, here, there, given.keypoints, val=val))]
 
     parser.set_defaults(make=make)
 

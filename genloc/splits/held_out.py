@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from genloc.splits.source import Source
 from genloc.splits.split import Part, Split
@@ -14,7 +14,8 @@ LOCLLM = ("right_elbow", "left_wrist", "left_knee", "right_ankle")
 def held_out(
     train: Source,
     test: Source,
-    keypoints: Sequence[str],
+    train_names: Mapping[str, str],
+    test_names: Mapping[str, str],
     held: Sequence[str] = LOCLLM,
     *,
     val: Source | None = None,
@@ -24,21 +25,25 @@ def held_out(
     Args:
         train: file that is trained on.
         test: file that is tested on.
-        keypoints: all keypoints of the skeleton.
+        train_names: every keypoint of the skeleton -> its name in `train` (and `val`).
+        test_names: the same for `test`.
         held: those held out; the test scores them alone.
         val: file to choose a checkpoint by, on the keypoints that are trained on.
 
     Raises:
-        ValueError: a held keypoint is not among the skeleton's, or none is left to train on.
+        ValueError: a held keypoint is not among the skeleton's, none is left to train on, or nothing that
+            a part counts is labelled in its file.
     """
-    unknown = [name for name in held if name not in keypoints]
-    seen = {name: name for name in keypoints if name not in held}
+    unknown = [name for name in held if name not in train_names or name not in test_names]
+    seen = {name: called for name, called in train_names.items() if name not in held}
     if unknown or not held or not seen:
         raise ValueError(
-            f"held-out: {', '.join(unknown or held) or 'no keypoint'} cannot be held out of {list(keypoints)}"
+            f"held-out: {', '.join(unknown or held) or 'no keypoint'} cannot be held out of {list(train_names)}"
         )
     parts = {"train": Part.whole(train, seen)}
     if val is not None:
         parts["val"] = Part.whole(val, seen)
-    parts["test"] = Part.whole(test, {name: name for name in keypoints if name in held})
+    parts["test"] = Part.whole(
+        test, {name: called for name, called in test_names.items() if name in held}
+    )
     return Split("held-out", {"keypoints": list(held)}, None, parts)

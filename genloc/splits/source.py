@@ -22,12 +22,14 @@ class Label:
             from 1 by their place (as `genloc.data.coco.CocoKeypoints` does).
         species: name of its category.
         family: `supercategory` of its category; empty where the file has none.
+        labelled: places of its labelled keypoints in the file's order, from 0.
     """
 
     annotation_id: int
     image_id: int
     species: str
     family: str
+    labelled: tuple[int, ...] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Source:
     Args:
         file: its name. checksum: first 16 hex digits of its sha256.
         labels: those with a box and a labelled keypoint that are no crowds, by annotation id.
-        keypoints: names that its categories give; empty where they give none, or differ.
+        keypoints: names that its categories give, in the file's order; empty where they give none, or differ.
         file_names: image id -> file of the picture, where the file says it.
     """
 
@@ -66,11 +68,16 @@ def checksum_of(path: str | Path) -> str:
 
     Raises:
         FileNotFoundError: no such file.
+        IsADirectoryError: it is a folder.
     """
     try:
         content = Path(path).read_bytes()
     except FileNotFoundError:
         raise FileNotFoundError(f"no annotation file {Path(path).absolute()}") from None
+    except IsADirectoryError:
+        raise IsADirectoryError(
+            f"{Path(path).absolute()} is a folder; name one of its annotation files"
+        ) from None
     return hashlib.sha256(content).hexdigest()[:16]
 
 
@@ -94,52 +101,98 @@ def read_source(path: str | Path) -> Source:
         )
     listed = content["images"]
     # Animal Pose's own form has an object from id to file name.
-    images: dict[int, str] = (
-        {int(i): str(name) for i, name in listed.items()}
-        if isinstance(listed, dict)
-        else {i["id"]: str(i.get("file_name") or "") for i in listed}
-    )
     corners = isinstance(listed, dict)
-    categories = {int(c["id"]): c for c in content["categories"]}
-    records = content["annotations"]
-    ids = [record.get("id") for record in records]
+    if corners:
+        listed = [{"id": i, "file_name": name} for i, name in listed.items()]
+    images: dict[int, str] = {}
+    for i, image in enumerate(_records(listed, f"{path}: images")):
+        number = _number(image, "id", f"{path}: images[{i}]")
+        images.setdefault(number, str(image.get("file_name") or ""))
+    categories: dict[int, dict[str, Any]] = {}
+    for i, category in enumerate(_records(content["categories"], f"{path}: categories")):
+        categories[_number(category, "id", f"{path}: categories[{i}]")] = category
+    records = _records(content["annotations"], f"{path}: annotations")
+    ids = [_whole(record.get("id")) for record in records]
     if None in ids or len(set(ids)) != len(ids):
         ids = list(range(1, len(records) + 1))
     labels = []
     for id_, record in zip(ids, records, strict=True):
-        if record["image_id"] not in images or record.get("iscrowd"):
+        assert id_ is not None
+        where = f"{path}: annotation {id_}"
+        image_id = _number(record, "image_id", where)
+        category_id = _number(record, "category_id", where)
+        if image_id not in images or record.get("iscrowd"):
             continue
-        if not _is_labelled(record) or not _has_box(record, corners):
+        labelled = _labelled(record, where)
+        if not labelled or not _has_box(record, corners, where):
             continue
-        category = int(record["category_id"])
-        known = categories.get(category, {})
+        known = categories.get(category_id, {})
         labels.append(
             Label(
-                int(id_),
-                int(record["image_id"]),
-                str(known.get("name", f"category {category}")),
+                id_,
+                image_id,
+                str(known.get("name", f"category {category_id}")),
                 str(known.get("supercategory") or ""),
+                labelled,
             )
         )
     if not labels:
         raise ValueError(f"{path}: no annotation has a box and a labelled keypoint")
-    names = {tuple(c["keypoints"]) for c in categories.values() if c.get("keypoints")}
-    keypoints = tuple(str(k).strip() for k in names.pop()) if len(names) == 1 else ()
+    names = {tuple(map(str, c["keypoints"])) for c in categories.values() if c.get("keypoints")}
+    keypoints = tuple(k.strip() for k in names.pop()) if len(names) == 1 else ()
     return Source(path.name, checksum, tuple(sorted(labels)), keypoints, images)
 
 
-def _is_labelled(record: dict[str, Any]) -> bool:
+def _whole(value: Any) -> int | None:
+    """A whole number, also as `7.0` or `"7"`, as the reader of the data takes it; None for anything else."""
+    if not isinstance(value, (int, float, str)) or isinstance(value, bool):
+        return None
+    try:
+        number = int(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if isinstance(value, str) or number == value else None
+
+
+def _number(record: Mapping[str, Any], key: str, where: str) -> int:
+    found = _whole(record.get(key))
+    if found is None:
+        raise ValueError(f"{where}: {key} is {record.get(key)!r}, expected a whole number")
+    return found
+
+
+def _records(value: Any, where: str) -> list[dict[str, Any]]:
+    if not isinstance(value, list):
+        raise ValueError(f"{where} is a {type(value).__name__}, expected a list of objects")
+    for i, record in enumerate(value):
+        if not isinstance(record, dict):
+            raise ValueError(f"{where}[{i}] is {repr(record)[:40]}, expected an object")
+    return value
+
+
+def _labelled(record: dict[str, Any], where: str) -> tuple[int, ...]:
+    """Places of the keypoints with v > 0."""
     values = record.get("keypoints") or []
-    if values and isinstance(values[0], list):
-        return any(len(row) > 2 and row[2] and row[2] > 0 for row in values)
-    return any(v and v > 0 for v in values[2::3])
+    try:
+        if values and isinstance(values[0], list):
+            states = [row[2] for row in values]
+        else:
+            states = list(values[2::3])
+        return tuple(i for i, v in enumerate(states) if v and v > 0)
+    except (TypeError, KeyError, IndexError):
+        raise ValueError(
+            f"{where}: keypoints are not x, y, v numbers: {repr(values)[:60]}"
+        ) from None
 
 
-def _has_box(record: dict[str, Any], corners: bool) -> bool:
+def _has_box(record: dict[str, Any], corners: bool, where: str) -> bool:
     box = record.get("bbox")
     if not box:  # the extent of its keypoints will be the box
         return True
-    x, y, w, h = (float(value) for value in box)
+    try:
+        x, y, w, h = (float(value) for value in box)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(f"{where}: bbox is {repr(box)[:60]}, expected four numbers") from None
     if corners:
         w, h = w - x, h - y
     return w > 0 and h > 0 and math.isfinite(x + y + w + h)

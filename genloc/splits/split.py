@@ -54,8 +54,21 @@ class Part:
 
     @classmethod
     def whole(cls, source: Source, keypoints: Mapping[str, str] | None = None) -> Part:
-        """Every label of the file."""
-        return _part(source, source.labels, keypoints=keypoints)
+        """Every label of the file; counted are those that have one of the keypoints labelled.
+
+        Raises:
+            ValueError: the file has no keypoint of such a name, or no such label.
+        """
+        labels: Iterable[Label] = source.labels
+        if keypoints is not None and source.keypoints:
+            for name in keypoints.values():
+                if name not in source.keypoints:
+                    raise ValueError(
+                        f"{source.file} has no keypoint {name!r}; it has {', '.join(source.keypoints)}"
+                    )
+            places = {source.keypoints.index(name) for name in keypoints.values()}
+            labels = [label for label in labels if not places.isdisjoint(label.labelled)]
+        return _part(source, labels, keypoints=keypoints)
 
     def check(self, annotations: str | Path, what: str) -> None:
         """Refuse any other file than the one that the ids are of.
@@ -133,6 +146,7 @@ def write_split(split: Split, path: str | Path) -> None:
 
     Raises:
         FileExistsError: there is a file that is no split, such as the labels themselves.
+        IsADirectoryError: there is a folder.
     """
     if Path(path).is_file():
         try:
@@ -151,6 +165,10 @@ def write_split(split: Split, path: str | Path) -> None:
         "parts": parts,
     }
     path = Path(path)
+    if path.is_dir():
+        raise IsADirectoryError(
+            f"{path} is a folder; say the json to write, such as {path / 'split.json'}"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".part")
     partial.write_text(_lines(content) + "\n", encoding="utf-8", newline="\n")

@@ -12,7 +12,7 @@ import cv2
 import lightning.pytorch as pl
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from genloc.data.batch import KeypointDataset, collate, to_device
 from genloc.data.categories import CategorySets, slots
@@ -20,41 +20,18 @@ from genloc.data.coco import CocoKeypoints
 from genloc.data.episodes import EpisodeDataset, Episodes
 from genloc.data.transforms import Augmentation
 from genloc.skeleton import load_skeleton
+from genloc.training.drawn import DrawnCrops, collate_draws
 from genloc.training.episodes import EpisodeScores
 from genloc.training.own import own_sets
 from genloc.training.scores import Scores
-from genloc.training.sets import SetSpec, lay_over, load_set, open_split
-from genloc.training.windows import Draw, Turns, Windows
-
-
-class DrawnCrops(Dataset[dict[str, Any]]):
-    """Training crops as the sampler draws them: the dataset's samples with their weight in the window.
-
-    Args:
-        crops: the samples.
-        turns: how often an epoch goes through them; each turn has augmentation of its own.
-    """
-
-    def __init__(self, crops: KeypointDataset | EpisodeDataset, turns: int = 1) -> None:
-        self.crops = crops
-        self.turns = turns
-
-    def __getitem__(self, draw: Draw) -> dict[str, Any]:
-        epoch = self.crops.epoch * self.turns + draw.turn
-        sample: dict[str, Any] = dict(self.crops.sample(draw.item, epoch))
-        sample["weight"], sample["draw"] = draw.weight, epoch
-        if not draw.real:
-            sample["visible"] = torch.zeros_like(torch.as_tensor(sample["visible"]))
-        return sample
-
-
-def collate_draws(samples: list[dict[str, Any]]) -> dict[str, Tensor]:
-    """A `KeypointBatch` with the keys `weight`, float32 [B]: each crop's part in its window's loss; and `draw`,
-    int64 [B]: whose draws it has, which is the epoch unless that goes through the crops several times."""
-    weights = torch.tensor([sample.pop("weight") for sample in samples], dtype=torch.float32)
-    draws = torch.tensor([sample.pop("draw") for sample in samples])
-    batch: dict[str, Any] = dict(collate(samples))  # type: ignore[arg-type]
-    return batch | {"weight": weights, "draw": draws}
+from genloc.training.sets import (
+    SetSpec,
+    check_before_training,
+    lay_over,
+    load_set,
+    open_split,
+)
+from genloc.training.windows import Turns, Windows
 
 
 def _start_worker(_: int) -> None:
@@ -158,6 +135,8 @@ class KeypointData(pl.LightningDataModule):
         needed = {"fit": "train", "validate": "val", "test": "test"}[stage]
         if self.specs[needed] is None:
             raise ValueError(f"data.{needed}: {stage} needs it, but the configuration has null")
+        if stage == "fit":
+            check_before_training(self.specs, self.root)
         for name in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}[stage]:
             spec = self.specs[name]
             if spec is None or name in self.sources:

@@ -12,6 +12,7 @@ from genloc.data.coco import CocoKeypoints
 from genloc.data.detections import with_detections
 from genloc.skeleton import Skeleton, read_coco_json
 from genloc.splits import Part, Split, read_split
+from genloc.splits.source import checksum_of
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,29 @@ def split_part(name: str, split: str, root: Path) -> Part:
         ValueError: it is no split, or has no such part.
     """
     return open_split(split, root).part(split.partition("#")[2] or name)
+
+
+def check_before_training(specs: dict[str, SetSpec | None], root: Path) -> None:
+    """Refuse before a training what would spoil its test.
+
+    Raises:
+        ValueError: a part of a split was made for another file than its set has; or a split says what is tested
+            on but not what is watched, and the same file would be watched.
+    """
+    for name, spec in specs.items():
+        if spec is not None and spec.split is not None and (root / spec.annotations).is_file():
+            part = split_part(name, spec.split, root)
+            part.check(root / spec.annotations, f"data.{name}.split: {spec.split}")
+    test, val = specs["test"], specs["val"]
+    if test is None or test.split is None or val is None or val.selection():
+        return
+    tested, watched = root / test.annotations, root / val.annotations
+    if tested.is_file() and watched.is_file() and checksum_of(tested) == checksum_of(watched):
+        raise ValueError(
+            f"data.val: {test.split.partition('#')[0]} says what of {tested.name} is tested on and has no part val, "
+            f"so the checkpoint would be chosen on that file; make the split with a part val (--val FILE, or another "
+            "--val-split), give data.val other annotations, or null"
+        )
 
 
 def lay_over(

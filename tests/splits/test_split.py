@@ -5,7 +5,9 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,6 +29,7 @@ from genloc.splits import (
 from tests.splits.worlds import content, record, write
 
 KEYPOINTS = ("nose", "tail", "left_paw")
+NAMES = {name: name for name in KEYPOINTS}
 
 
 def test_a_split_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -35,7 +38,7 @@ def test_a_split_is_read_as_it_was_written(tmp_path: Path) -> None:
     for split in (
         few_shot(source, 3, 7),
         zero_shot(source, other, ["Bovidae"], ["Felidae", "Equidae"], val=other),
-        held_out(source, other, KEYPOINTS, ["tail"], val=other),
+        held_out(source, other, NAMES, NAMES, ["left_paw"], val=other),
     ):
         write_split(split, tmp_path / "deep" / "split.json")
         again = read_split(tmp_path / "deep" / "split.json")
@@ -59,7 +62,8 @@ sys.path.insert(0, root)
 from genloc.splits import few_shot, fraction, held_out, leave_one_out, read_source, write_split, zero_shot
 train, val = (read_source(f"{folder}/{name}.json") for name in ("train", "val"))
 made = [few_shot(train, n, seed) for n in (1, 3) for seed in (0, 7)]
-made += [fraction(train, 0.3, 2), held_out(train, val, train.keypoints, ["tail"])]
+names = {name: name for name in train.keypoints}
+made += [fraction(train, 0.3, 2), held_out(train, val, names, names, ["left_paw"])]
 made += [zero_shot(train, val, ["Bovidae"], ["Canidae"], val=val)]
 made += [split for _, split in leave_one_out(train, train, by="order")]
 for n, split in enumerate(made):
@@ -193,21 +197,85 @@ def test_published_files_are_seen_as_the_reader_of_the_data_sees_them(
 
 def test_held_out_keypoints(tmp_path: Path) -> None:
     source = read_source(write(tmp_path / "a.json", content()))
-    split = held_out(source, source, KEYPOINTS, ["tail"])
-    assert split.parts["train"].keypoints == {"nose": "nose", "left_paw": "left_paw"}
-    assert split.parts["test"].keypoints == {"tail": "tail"}
+    split = held_out(source, source, NAMES, NAMES, ["left_paw"])
+    assert split.parts["train"].keypoints == {"nose": "nose", "tail": "tail"}
+    assert split.parts["test"].keypoints == {"left_paw": "left_paw"}
     for held in (["wing"], [], list(KEYPOINTS)):
         with pytest.raises(ValueError, match="cannot be held out"):
-            held_out(source, source, KEYPOINTS, held)
+            held_out(source, source, NAMES, NAMES, held)
+    with pytest.raises(ValueError, match=r"nothing of a\.json is left"):  # no tail is labelled
+        held_out(source, source, NAMES, NAMES, ["tail"])
+
+
+def test_animals_without_a_keypoint_that_counts_are_not_counted(tmp_path: Path) -> None:
+    given = content(images=20)
+    for annotation in given["annotations"][:7]:
+        annotation["keypoints"][6:] = [0, 0, 0]  # its paw
+    write(tmp_path / "a.json", given)
+    source = read_source(tmp_path / "a.json")
+    split = held_out(source, source, NAMES, NAMES, ["left_paw"])
+    counted = split.parts["test"].counts["annotations"]
+    assert counted == split.parts["train"].counts["annotations"] - 7
+    read = CocoKeypoints(
+        tmp_path / "a.json",
+        None,
+        skeleton=load_skeleton(tmp_path / "a.json"),
+        keypoints=split.parts["test"].keypoints,
+    )
+    assert len(read) == counted
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["annotations"][0].pop("image_id"), "annotation 100: image_id is None"),
+        (lambda c: c["annotations"][0].pop("category_id"), "annotation 100: category_id is None"),
+        (lambda c: c["images"][1].pop("id"), r"images\[1\]: id is None, expected a whole number"),
+        (lambda c: c["images"][1].update(id="x"), r"images\[1\]: id is 'x'"),
+        (lambda c: c["categories"][0].pop("id"), r"categories\[0\]: id is None"),
+        (lambda c: c["annotations"].append(1), r"annotations\[\d+\] is 1, expected an object"),
+        (lambda c: c.update(annotations=3), "annotations is a int, expected a list"),
+        (lambda c: c["annotations"][0].update(keypoints={"nose": 1}), "are not x, y, v numbers"),
+        (lambda c: c["annotations"][0].update(bbox=[1, 2]), "expected four numbers"),
+    ],
+)
+def test_what_is_no_annotation_file_is_said_in_a_line(
+    change: Callable[[dict[str, Any]], object], message: str, tmp_path: Path
+) -> None:
+    given = content(images=4, first=1)
+    change(given)
+    with pytest.raises(ValueError, match=message):
+        read_source(write(tmp_path / "a.json", given))
+
+
+def test_ids_in_strings_are_ids(tmp_path: Path) -> None:
+    """As `CocoKeypoints` reads them."""
+    given = content(images=4)
+    plain = read_source(write(tmp_path / "a.json", given))
+    for image in given["images"]:
+        image["id"] = str(image["id"])
+    assert read_source(write(tmp_path / "b.json", given)).labels == plain.labels
+
+
+def test_a_folder_is_no_place_for_a_split(tmp_path: Path) -> None:
+    split = Split("few-shot", {}, 0, {"train": Part("a.json", "0" * 16)})
+    with pytest.raises(IsADirectoryError, match="say the json to write"):
+        write_split(split, tmp_path)
+    with pytest.raises(IsADirectoryError, match="name one of its annotation files"):
+        read_source(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_domains_meet_on_the_keypoints_of_both(tmp_path: Path) -> None:
     a = read_source(write(tmp_path / "a.json", content()))
     b = read_source(write(tmp_path / "b.json", content(seed=1)))
-    split = cross_domain(a, b, {"nose": "Nose", "ear": "Ear"}, {"nose": "N", "tail": "T"}, val=a)
-    assert split.parts["train"].keypoints == split.parts["val"].keypoints == {"nose": "Nose"}
-    assert split.parts["test"].keypoints == {"nose": "N"}
-    assert split.notes == ("only one file has ear, tail: not counted",)
+    here, there = {"Nose": "nose", "ear": "tail"}, {"Nose": "left_paw", "hoof": "nose"}
+    split = cross_domain(a, b, here, there, val=a)
+    assert split.parts["train"].keypoints == split.parts["val"].keypoints == {"Nose": "nose"}
+    assert split.parts["test"].keypoints == {"Nose": "left_paw"}
+    assert split.notes == ("only one file has ear, hoof: not counted",)
+    with pytest.raises(ValueError, match=r"a.json has no keypoint 'Nose'; it has nose, tail"):
+        cross_domain(a, b, {"nose": "Nose"}, {"nose": "nose"})
     names = {name: name for name in KEYPOINTS}
     same = cross_domain(a, b, names, names)
     assert same.parts["train"].keypoints is None and not same.notes

@@ -135,8 +135,25 @@ def test_mistakes_are_said_in_a_line(
     arguments = ["--table", "1", "--on", "ap10k", "--root", str(tmp_path), "--runs", str(tmp_path)]
     assert main([*arguments, "--prior", prior, "--dry-run"]) == 2
     assert "no annotation file" in capsys.readouterr().err
+    missing = ["--table", "1", "--on", "ap10k", "--root", str(tmp_path / "x"), "--prior", "nowhere"]
+    assert main([*missing, "--runs", str(tmp_path), "--dry-run"]) == 2
+    assert f"--root: no folder {tmp_path / 'x'}" in capsys.readouterr().err
+    assert main([*arguments, "--prior", prior, "--steps", "0"]) == 2
+    assert "--steps: 0; expected at least 1" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(["--table", "7", "--on", "zoo"])
+
+
+def test_a_dry_run_draws_and_writes_nothing(
+    zoo: Path, prior: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--on", "zoo", "--runs", str(tmp_path / "runs"), "--prior", prior, "--dry-run"]
+    assert main(["--table", "1", "--root", str(tmp_path / "none"), *words]) == 2
+    assert "holds no zoo yet" in capsys.readouterr().err
+    arguments = ["--table", "5", "--root", str(zoo), "--rows", "ViT", *words]
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 0
+    assert "trainings to run" in capsys.readouterr().out
+    assert not list(tmp_path.iterdir())
 
 
 # ---------------------------------------------------------------------- time

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from tools.tables import facts
 from tools.tables.draw import panels, style
 from tools.tables.facts import call, facts_below, protocol
 from tools.tables.job import FIT
-from tools.tables.results import collect
+from tools.tables.results import MEAN_POSE, collect
 from tools.tables.rows import configurations, rows, shown
 from tools.tables.session import jobs_of
 
@@ -131,7 +132,7 @@ def test_words_lack_only_what_learned_conditions_have(zoo: Path, prior: str) -> 
     assert "init null" not in line and "paraphrase" not in found[-1]
 
 
-def finish(made, runs: Path):
+def finish(made, runs: Path, tried: Mapping[str, Mapping[float, float]] | None = None):
     """A table whose cells all left made-up numbers, with one rate in `fit.json` whether it acts or not."""
     cells = made.cells({})
     jobs = jobs_of(cells, runs)
@@ -142,7 +143,7 @@ def finish(made, runs: Path):
         job.metrics(cell.test).write_text(json.dumps({"test": numbers}))
         ran = {"hardware": "a machine", "threads": 1, "date": "2026-11-28"}
         (job.folder / FIT).write_text(json.dumps({**job.training.about, **ran}))
-    return collect(made, cells, jobs, {}, {})
+    return collect(made, cells, jobs, {}, tried or {})
 
 
 def test_only_rates_that_act_are_said(zoo: Path, prior: str, tmp_path: Path) -> None:
@@ -154,6 +155,26 @@ def test_only_rates_that_act_are_said(zoo: Path, prior: str, tmp_path: Path) -> 
         "learning rate: conditions 0.01 (Only condition)",
     ]
     assert [record["rate"] for record in found.records] == [5e-4, None]
+
+
+def test_whose_labels_chose_the_rates_is_said(zoo: Path, prior: str, tmp_path: Path) -> None:
+    tried = {"GenLoc": {2e-4: 40.0, 5e-4: 45.0}}
+    rate = "rate of GenLoc chosen by AP on val with the first seed and 10 shots of every species"
+    numbers = ": 0.0002: 40.0, 0.0005: 45.0"
+    two = planner("2", zoo, prior, rows=("GenLoc",), seeds=(0,))
+    assert rate + numbers in finish(two, tmp_path / "2", tried).facts
+    labels = ("GenLoc", "GenLoc, by words")
+    words = finish(planner("words", zoo, prior, rows=labels, seeds=(0,)), tmp_path / "w", tried)
+    also = ", of all families, tested ones, too"
+    assert f"{rate}{also}{numbers}; taken as it is by GenLoc, by words" in words.facts
+
+
+def test_each_training_set_has_one_mean_pose(zoo: Path, prior: str, tmp_path: Path) -> None:
+    """Also where those of two seeds score the same; and one where all seeds train on the same."""
+    few = finish(planner("5", zoo, prior, rows=("ViT",), seeds=(0, 1)), tmp_path / "5")
+    assert few.values[MEAN_POSE]["5 shots"]["AP"] == [1.0, 1.0]
+    every = finish(planner("2", zoo, prior, rows=("ViT",), seeds=(0, 1)), tmp_path / "2")
+    assert every.values[MEAN_POSE]["test"]["AP"] == [1.0]
 
 
 def test_the_call_comes_first_and_is_one(zoo: Path, prior: str, tmp_path: Path) -> None:

@@ -9,10 +9,13 @@ import pytest
 
 from genloc.cli import main
 from genloc.skeleton import AP10K
-from genloc.splits import few_shot, held_out, read_source, write_split, zero_shot
+from genloc.splits import cross_domain, few_shot, held_out, read_source, write_split, zero_shot
 from genloc.training.data import KeypointData
 from genloc.training.sets import SetSpec, lay_over, load_set
 from tests.make_coco import write_coco
+
+TRAIN, VAL = SetSpec("train.json", "images"), SetSpec("val.json", "images")
+NAMES = {name: name for name in AP10K.keypoints}
 
 
 @pytest.fixture
@@ -23,11 +26,8 @@ def root(tmp_path: Path) -> Path:
     write_split(few_shot(train, 2), tmp_path / "few.json")
     write_split(few_shot(train, 2, seed=1), tmp_path / "others.json")
     write_split(zero_shot(train, val, ["Bovidae"], ["Canidae"], val=val), tmp_path / "zero.json")
-    write_split(held_out(train, val, AP10K.keypoints, ["nose"]), tmp_path / "held.json")
+    write_split(held_out(train, val, NAMES, NAMES, ["nose"]), tmp_path / "held.json")
     return tmp_path
-
-
-TRAIN, VAL = SetSpec("train.json", "images"), SetSpec("val.json", "images")
 
 
 def data(root: Path, split: str | None, **given: SetSpec | None) -> KeypointData:
@@ -62,7 +62,7 @@ def test_one_set_takes_a_part_by_name(root: Path) -> None:
 
 
 def test_keypoints_that_do_not_count(root: Path) -> None:
-    made = data(root, "held.json")
+    made = data(root, "held.json", val=None)
     made.setup("fit")
     made.setup("test")
     nose = AP10K.index("nose")
@@ -78,7 +78,7 @@ def test_a_checkpoint_is_not_chosen_by_what_is_held_out(root: Path) -> None:
         data(root, "held.json").held_out()
     assert data(root, "held.json", val=None).held_out() == ("nose",)
     train, val = (read_source(root / f"{name}.json") for name in ("train", "val"))
-    write_split(held_out(train, val, AP10K.keypoints, ["nose"], val=val), root / "both.json")
+    write_split(held_out(train, val, NAMES, NAMES, ["nose"], val=val), root / "both.json")
     assert data(root, "both.json").held_out() == ("nose",)
 
 
@@ -91,6 +91,19 @@ def test_other_pictures_of_one_file_are_other_data(root: Path) -> None:
         facts.append(made.facts())
     assert facts[0]["crops"] == facts[1]["crops"]
     assert facts[0] != facts[1]
+
+
+def test_what_would_spoil_the_test_is_refused_before_a_training(root: Path) -> None:
+    made = data(root, "zero.json", test=TRAIN)
+    with pytest.raises(ValueError, match=r"data.test.split: zero.json#test was made for val.json"):
+        made.setup("fit")
+    train, val = (read_source(root / f"{name}.json") for name in ("train", "val"))
+    write_split(cross_domain(train, val, NAMES, NAMES), root / "cross.json")
+    with pytest.raises(ValueError, match=r"data.val: cross.json says what of val.json is tested"):
+        data(root, "cross.json").setup("fit")
+    data(root, "cross.json", val=None).setup("fit")
+    write_split(cross_domain(train, val, NAMES, NAMES, val=train), root / "watched.json")
+    data(root, "watched.json", val=TRAIN).setup("fit")
 
 
 def test_a_split_of_another_file_is_refused(root: Path) -> None:

@@ -12,7 +12,7 @@ from genloc.data.batch import KeypointDataset, sample_generator
 from genloc.data.coco import CocoKeypoints
 from genloc.skeleton import AP10K
 from genloc.training.asking import WORDS, ask
-from genloc.training.data import DrawnCrops, collate_draws
+from genloc.training.drawn import DrawnCrops, collate_draws
 from genloc.training.windows import Draw, Turns, Windows
 from tests.make_coco import write_coco
 

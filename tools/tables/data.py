@@ -48,7 +48,7 @@ def draw_zoo(root: Path, *, styles: bool, quick: bool, workers: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         with (folder / ".lock").open("w") as lock, Progress() as progress:
             fcntl.flock(lock, fcntl.LOCK_EX)  # another call may be drawing it
-            if (folder / AP10K_FILE.format("test")).is_file():
+            if is_drawn(folder):
                 continue
             task = progress.add_task(f"drawing the zoo: {style}")
             write_zoo(
@@ -63,6 +63,11 @@ def draw_zoo(root: Path, *, styles: bool, quick: bool, workers: int) -> None:
             )
 
 
+def is_drawn(folder: Path) -> bool:
+    """Whether a zoo is there as a whole: the file of its test labels is written last."""
+    return (folder / AP10K_FILE.format("test")).is_file()
+
+
 class Splits:
     """The split files of a set.
 
@@ -72,17 +77,25 @@ class Splits:
         given: folder of splits made before, under the names that `genloc split` gives several. In it
             `few_shot_5.json` serves every seed, if it is of a published list.
         shipped: the same, but passed over where the data is another than theirs.
-        made: folder for those that are in neither.
+        made: folder for those that are in neither. keep: whether they are written there.
     """
 
     def __init__(
-        self, set_name: str, root: Path, given: Path | None, shipped: Path, made: Path
+        self,
+        set_name: str,
+        root: Path,
+        given: Path | None,
+        shipped: Path,
+        made: Path,
+        *,
+        keep: bool = True,
     ) -> None:
         self.files = SETS[set_name].files
         self.root = root
         self.given = given
         self.shipped = shipped
         self.made = made
+        self.keep = keep
         self._known: dict[str, tuple[Path, Split]] = {}
 
     def expect(self, names: Collection[str]) -> None:
@@ -160,7 +173,7 @@ class Splits:
     def _make(self, name: str) -> tuple[Path, Split]:
         split = self._new(name)
         path = (self.made / f"{name}.json").absolute()
-        if not (path.is_file() and read_split(path) == split):
+        if self.keep and not (path.is_file() and read_split(path) == split):
             write_split(split, path)
         return path, split
 

@@ -64,7 +64,8 @@ def facts_below(
     for method, each_rate in tried.items():
         text = ", ".join(f"{rate:g}: {ap:.1f}" for rate, ap in each_rate.items())
         facts.append(
-            f"rate of {method} chosen by AP on val with the first seed and 10 shots: {text}"
+            f"rate of {method} chosen by AP on val with the first seed and {_tuned_on(planner)}: {text}"
+            + _taken_over(method, planner)
         )
     facts += _priors(planner, [cell for cell, _ in configs.values()])
     for hardware, threads in dict.fromkeys((r["hardware"], r["threads"]) for r in records):
@@ -76,6 +77,20 @@ def facts_below(
             f"{when}, {hardware}, {threads} threads for each training, genloc {__version__}"
         )
     return facts
+
+
+def _tuned_on(planner: Planner) -> str:
+    """Whose labels chose the rates."""
+    shots = planner.set.tune_on.label if planner.set.tune_on is not None else ""
+    families = ", of all families, tested ones, too" if planner.table_name in FAMILIES else ""
+    return f"{shots} of every species{families}"
+
+
+def _taken_over(method: str, planner: Planner) -> str:
+    """Which rows take the method's rate without a choice of their own."""
+    order = [row.label for row in planner.rows]
+    others = [row.label for row in planner.rows if row.method == method and row.label != method]
+    return f"; taken as it is by {_all_but(others, order)}" if others else ""
 
 
 def call(planner: Planner) -> str:
@@ -207,7 +222,7 @@ def _priors(planner: Planner, cells: Iterable[Cell]) -> list[str]:
         if planner.table_name in FAMILIES and "families left out: none" in seen:
             lines.append(
                 f"so {named} has seen drawn pictures of every family that is tested, as Stable Diffusion has "
-                "seen photographs of them; only keypoint labels are of the families trained on"
+                "seen photographs of them; the keypoint labels of a training are of its own family alone"
             )
     return lines
 

@@ -144,13 +144,14 @@ class Planner:
         if rate is not None:
             facts[method.rate] = rate
         config = resolve(files, facts)
+        # Before the prior, which takes seconds to read: labels that are not there are said at once.
+        data, key_of_data, labels = self._data(column, seed, config)
         own: dict[str, Any] = {}  # of this cell alone, not of the row
         prior: dict[str, Any] = {}
         if (source := look_up(config, SOURCE)) is not None:
             prior["prior"] = fingerprint(source)
         if look_up(config, UNET_SEED) is not None:
             own[UNET_SEED] = seed
-        data, key_of_data, labels = self._data(column, seed, config)
         batch = look_up(config, "data.effective_batch")
         per_epoch = math.ceil(labels["train"] / batch)
         every = max(1, round(steps / per_epoch / EVALUATIONS))

@@ -138,7 +138,7 @@ def collect(
     columns = [column.label for column in planner.columns]
     rows = list(dict.fromkeys(cell.row for cell in cells))
     values: dict[str, dict[str, dict[str, list[float]]]] = {}
-    mean_pose: dict[str, dict[str, list[float]]] = {}
+    mean_pose: dict[str, dict[str, dict[str, float]]] = {}
     records: list[dict[str, Any]] = []
     tested: list[Tested] = []
     done: list[Cell] = []
@@ -153,8 +153,9 @@ def collect(
                 kept = values.setdefault(cell.row, {}).setdefault(cell.column, {})
                 kept.setdefault(score, []).append(100 * value)
             if (value := found["mean_pose"].get(score)) is not None:
-                kept = mean_pose.setdefault(cell.column, {})
-                kept.setdefault(score, []).append(100 * value)
+                # It depends on the training set alone: one number for each (seeds of a split).
+                of_one = mean_pose.setdefault(cell.column, {}).setdefault(score, {})
+                of_one[cell.training.about["trained on"]] = 100 * value
         tested.append(Tested(cell.row, cell.column, found["protocol"], found["instances"]))
         done.append(cell)
         fit = job.fitted() or {}
@@ -174,9 +175,8 @@ def collect(
         if left.get("prior"):
             left["prior"] = name_of(left["prior"])  # its folder is this machine's
     if mean_pose:
-        # It depends on the training set alone: one number for each training set (seeds of a split).
         values[MEAN_POSE] = {
-            column: {score: list(dict.fromkeys(numbers)) for score, numbers in found.items()}
+            column: {score: list(of_one.values()) for score, of_one in found.items()}
             for column, found in mean_pose.items()
         }
         rows.append(MEAN_POSE)

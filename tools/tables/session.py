@@ -14,7 +14,7 @@ from rich.table import Table as RichTable
 from tools.tables import budget, devices
 from tools.tables.budget import Speeds, spoken
 from tools.tables.cell import Cell, Options, Training
-from tools.tables.data import Splits, draw_zoo
+from tools.tables.data import Splits, draw_zoo, is_drawn
 from tools.tables.definitions import METHODS, SETS
 from tools.tables.job import Job
 from tools.tables.kept import lay_back
@@ -46,9 +46,19 @@ class Session:
         root = given.root or (self.runs / "zoo" if stand_in else Path(SETS[given.on].root))
         self.slots = devices.slots(given.devices, given.processes, _cores())
         self.threads = max(1, _cores() // len(self.slots))
+        if given.steps is not None and given.steps < 1:
+            raise ValueError(f"--steps: {given.steps}; expected at least 1")
         if given.on == "zoo" or (stand_in and given.root is None):
             wanted = {"4", "all"} & set(given.table)
-            draw_zoo(root, styles=bool(wanted), quick=given.quick, workers=_cores())
+            if given.dry_run and not is_drawn(root):
+                raise FileNotFoundError(
+                    f"--dry-run: {root} holds no zoo yet, and its labels say how much there is to do; without "
+                    f"--dry-run it is drawn first. Draw it with genloc zoo {root}, in minutes, or name another --root"
+                )
+            if not given.dry_run:
+                draw_zoo(root, styles=bool(wanted), quick=given.quick, workers=_cores())
+        elif not root.is_dir():
+            raise FileNotFoundError(f"--root: no folder {root.absolute()}")
         unseen = given.unseen_prior or (str(UNSEEN) if (UNSEEN / "unet").is_dir() else None)
         if given.quick and given.on == "zoo":
             unseen = unseen or "tiny"  # the row's form, not its meaning
@@ -69,6 +79,7 @@ class Session:
             given.splits,
             CONFIGS / "splits" / given.on,
             self.runs / "splits" / given.on,
+            keep=not given.dry_run,
         )
         lay_back(self.out, given.on, self.runs)
         self.speeds = Speeds(self.runs)
