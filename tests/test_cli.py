@@ -144,6 +144,32 @@ def test_evaluate_scores_the_truth_as_perfect_and_writes_the_table(
     assert "ap10k-legacy" in written
 
 
+def test_evaluate_says_what_the_reader_left_out_and_made_up(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def change(content: dict) -> None:
+        rows = content["annotations"]
+        rows[0]["bbox"] = [5, 5, 0, 0]
+        rows[1]["iscrowd"] = 1
+        rows[2]["image_id"] = 77
+        del rows[3]["bbox"]
+
+    truth = write_coco(tmp_path, images=6, change=change)
+    keys = ("image_id", "category_id", "keypoints")
+    rows = json.loads(truth.read_text())["annotations"]
+    results = [{**{k: a[k] for k in keys}, "score": 1.0} for a in rows if a["image_id"] != 77]
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    arguments = ["evaluate", str(tmp_path / "results.json"), str(truth), "--skeleton", "ap10k"]
+    assert main([*arguments, "--out", str(tmp_path / "t.md")]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    for text in (said, (tmp_path / "t.md").read_text()):
+        assert "1 (iscrowd)" in text
+        assert "1 (image_id is not among images)" in text
+        assert "1 annotations have no box: the extent" in text
+        assert "1 annotations have a box without area" in text
+        assert "| results | 100.0 |" in text or "results 100.0" in text
+
+
 @pytest.mark.slow
 def test_zoo_draws_a_set_that_is_the_same_again(tmp_path: Path) -> None:
     for out in ("a", "b"):

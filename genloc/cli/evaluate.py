@@ -54,7 +54,7 @@ def run(arguments: Sequence[str]) -> None:
     )
     truth = source.ground_truth()
     rules = {"sigmas": given.sigmas, "nms": given.nms}
-    result = score(given.results, truth, skeleton, **rules)
+    result = score(given.results, truth, skeleton, **rules, remarks=source.remarks())
     tables = [result.table()]
     if len(result.scores["per_species"]) > 1:
         tables.append(result.species_table())

@@ -28,8 +28,12 @@ class Annotation:
         id, image_id, category_id: integers, as in the file.
         keypoints: float32 [K, 3]: x, y, v in the skeleton's order; rows with v = 0 are all 0.
         labelled: how many v > 0 the file has, before cutting to the skeleton.
-        box: x, y, width, height, or None where there is none with an area.
-        area: square pixels; that of the box where the file has none, 0 without both.
+        box: x, y, width, height of what is cropped. The extent of the labelled keypoints where the
+            file has no box, as tools that only set points write it. None where it has one without area:
+            a mistake, of which no crop is made.
+        region: the box for evaluation, which measures a labelled animal by keypoints and area. As
+            `box`; where that is None the extent of the labelled keypoints, else what the file has.
+        area: square pixels; that of the region where the file has none, 0 without both.
         crowd: a region of many, not an instance.
         remarks: what was read otherwise than written; plural, to be counted.
         reason: why it is left out of the instances, or None.
@@ -41,10 +45,16 @@ class Annotation:
     keypoints: np.ndarray
     labelled: int
     box: Box | None
+    region: Box | None
     area: float
     crowd: bool
     remarks: tuple[str, ...]
     reason: str | None = None
+
+    @property
+    def evaluated(self) -> bool:
+        """Whether evaluation asks for it: labelled, and no crowd."""
+        return not self.crowd and bool((self.keypoints[:, 2] > 0).any())
 
 
 def read_annotation(
@@ -76,14 +86,22 @@ def read_annotation(
         remarks.append(f"annotations have category_id {category}, which categories lack")
     if stated is not None and stated != labelled:
         remarks.append("annotations state another num_keypoints than they label: v decides")
-    box = _box(record, corners, where)
+    region = _box(record, corners, where)
+    box = region if _has_area(region) else None
+    crowd = bool(record.get("iscrowd"))
     visible = keypoints[:, 2] > 0
-    if not record.get("bbox") and visible.any():
-        box = _extent(keypoints[visible, :2])
-        remarks.append("annotations have no box: the extent of their keypoints, 10 % wider")
+    if box is None and visible.any():
+        region = _extent(keypoints[visible, :2])
+        if not record.get("bbox"):
+            box = region
+            remarks.append("annotations have no box: the extent of their keypoints, 10 % wider")
+        elif not crowd:
+            remarks.append(
+                "annotations have a box without area: evaluation takes the extent of their keypoints"
+            )
     area = _area(record.get("area"), where)
-    if not area > 0 and box is not None:
-        area = box[2] * box[3]
+    if not area > 0 and region is not None and _has_area(region):
+        area = region[2] * region[3]
         remarks.append(NO_AREA)
     return Annotation(
         id=id_,
@@ -92,8 +110,9 @@ def read_annotation(
         keypoints=keypoints,
         labelled=labelled,
         box=box,
+        region=region,
         area=area,
-        crowd=bool(record.get("iscrowd")),
+        crowd=crowd,
         remarks=tuple(remarks),
     )
 
@@ -226,6 +245,7 @@ def _triples(values: list[Any], where: str) -> np.ndarray:
 
 
 def _box(record: dict[str, Any], corners: bool, where: str) -> Box | None:
+    """x, y, width, height as the file has them, None where they are not finite or far away."""
     values = record.get("bbox")
     if not values:
         return None
@@ -238,7 +258,11 @@ def _box(record: dict[str, Any], corners: bool, where: str) -> Box | None:
     if corners:
         w, h = w - x, h - y
     near = all(abs(value) < FAR for value in (x, y, w, h))  # false for NaN, too
-    return (x, y, w, h) if w > 0 and h > 0 and near else None
+    return (x, y, w, h) if near else None
+
+
+def _has_area(box: Box | None) -> bool:
+    return box is not None and box[2] > 0 and box[3] > 0
 
 
 def _area(value: Any, where: str) -> float:

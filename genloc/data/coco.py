@@ -153,9 +153,14 @@ class CocoKeypoints:
         self.dropped = dict(Counter(r.reason for r in records if r.reason is not None))
         self.instances = [self._instance(r, r.box) for r in records if r.reason is None and r.box]
         self.labelled = self.instances
-        self.has_areas = any(r.reason is None and NO_AREA not in r.remarks for r in records)
+        scored = [r for r in self._records if r.evaluated]
+        self.has_areas = any(NO_AREA not in r.remarks for r in scored)
         self._seen.update(remark for r in records for remark in r.remarks)
         self.notes += [f"{n} {remark}" for remark, n in self._seen.items()]
+        if uncut := sum(r.reason is not None for r in scored):
+            self.notes.append(
+                f"{uncut} annotations left out are labelled: evaluation counts them all the same"
+            )
 
     def __len__(self) -> int:
         return len(self.instances)
@@ -182,12 +187,19 @@ class CocoKeypoints:
         lines += [f"  left out: {n} ({reason})" for reason, n in self.dropped.items()]
         return "\n".join(lines + [f"  note: {note}" for note in self.notes])
 
+    def remarks(self) -> list[str]:
+        """What was left out and taken otherwise than written, for below a table of results."""
+        left_out = ", ".join(f"{n} ({reason})" for reason, n in self.dropped.items())
+        return [f"annotations left out: {left_out}"] * bool(left_out) + self.notes
+
     def ground_truth(self) -> dict[str, Any]:
         """COCO json object of the selected images for pycocotools, keypoints cut to the skeleton.
 
-        Crowds and instances without keypoints stay in it as what they are to COCO's evaluation:
-        regions where a detection is neither right nor wrong. `info` holds file, checksum and whether
-        areas are the file's (`areas`).
+        What pycocotools reads in the file by itself is in it. Crowds and instances without keypoints
+        stay as what they are to COCO's evaluation: regions where a detection is neither right nor
+        wrong. Labelled ones that no crop is made of (a box without area) count; their `bbox` is the
+        extent of their keypoints, by which only PCK and the mean pose are measured. `info` holds
+        file, checksum and whether areas are the file's (`areas`).
         """
         listed = {
             i: {**c, "keypoints": list(self.skeleton.keypoints)}
@@ -208,14 +220,14 @@ class CocoKeypoints:
                     "id": r.id,
                     "image_id": r.image_id,
                     "category_id": r.category_id,
-                    "bbox": list(r.box),
+                    "bbox": list(r.region),
                     "area": r.area,
                     "iscrowd": int(r.crowd),
                     "num_keypoints": int((r.keypoints[:, 2] > 0).sum()),
                     "keypoints": r.keypoints.astype(float).ravel().tolist(),
                 }
                 for r in self._records
-                if r.box is not None
+                if r.region is not None
             ],
             "categories": list(listed.values()),
         }

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,7 @@ def evaluate(
     nms: float | None = None,
     pose: np.ndarray | None = None,
     protocol: Protocol | None = None,
+    remarks: Sequence[str] = (),
 ) -> Evaluation:
     """Score a COCO keypoint results file against annotations.
 
@@ -118,6 +119,7 @@ def evaluate(
         pose: [K, 2] of `mean_pose` over the training set; without it the mean pose of the scored
             annotations themselves is used, and said to be.
         protocol: how the results were made, where that is known.
+        remarks: what is to be known of the annotations (`CocoKeypoints.remarks()`); put below the notes.
 
     Raises:
         FileNotFoundError: no such file.
@@ -157,7 +159,7 @@ def evaluate(
         mean_pose_of=of,
         mean_pose_results=baseline.results,
         protocol=protocol or _unknown_protocol(ground_truth, skeleton, sigmas, nms),
-        notes=tuple(notes),
+        notes=(*notes, *remarks),
         areas=areas,
     )
 

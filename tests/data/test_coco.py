@@ -101,6 +101,33 @@ def test_what_is_made_up_is_noted(tmp_path: Path) -> None:
     assert "1 annotations have no area" not in read(tmp_path).summary()
 
 
+def test_a_labelled_animal_with_a_box_of_no_area_is_left_out_and_evaluated(tmp_path: Path) -> None:
+    def change(content: dict) -> None:
+        annotations = content["annotations"]
+        annotations[1] |= {"bbox": [5, 5, 0, 0], "area": 70}
+        annotations[2] |= {"bbox": [5, 5, 0, 0], "area": 0}
+        annotations[3] |= {"bbox": [9, 9, 0, 0], "keypoints": [0] * 51, "num_keypoints": 0}
+        annotations[4] |= {"bbox": [7, 7, 0, 0], "iscrowd": 1}
+
+    source = read(tmp_path, change)
+    assert [i.annotation_id for i in source.instances] == [101, 106]
+    assert source.dropped == {"no box, or one without area": 3, "iscrowd": 1}
+    truth = {a["id"]: a for a in source.ground_truth()["annotations"]}
+    assert len(truth) == 6
+    for id_ in (102, 103, 105):  # by their keypoints, as where a box is absent
+        rows = np.reshape(truth[id_]["keypoints"], (17, 3))
+        xy = rows[rows[:, 2] > 0, :2]
+        x, y, w, h = truth[id_]["bbox"]
+        assert (xy > [x, y]).all() and (xy < [x + w, y + h]).all()
+    assert truth[102]["area"] == 70
+    assert truth[103]["area"] == truth[103]["bbox"][2] * truth[103]["bbox"][3] > 0
+    assert truth[104]["bbox"] == [9, 9, 0, 0]  # COCO's evaluation ignores what is found there
+    summary = source.summary()
+    assert "2 annotations have a box without area" in summary
+    assert "2 annotations left out are labelled: evaluation counts them all the same" in summary
+    assert source.ground_truth()["info"]["areas"]
+
+
 def test_ids_that_are_absent_or_repeat_are_numbered(tmp_path: Path) -> None:
     def absent(content: dict) -> None:
         for a in content["annotations"]:

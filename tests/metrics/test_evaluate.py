@@ -54,6 +54,38 @@ def test_annotations_of_unlisted_images_count_for_nothing(tmp_path: Path) -> Non
     assert dict(one.mean_pose) == dict(other.mean_pose)
 
 
+def test_a_truth_without_usable_boxes_scores_as_pycocotools_by_hand(tmp_path: Path) -> None:
+    """COCO's evaluation measures a labelled animal by its keypoints and area; its box does not matter."""
+
+    def change(content: dict) -> None:
+        rows = content["annotations"]
+        for row, box in zip(
+            rows[::3], [[5, 5, 0, 0], [5, 5, 0, 9], [5, 5, -3, 4]] * 8, strict=False
+        ):
+            row["bbox"] = box
+        rows[1] |= {"bbox": [60, 60, 0, 0], "keypoints": [0] * 51, "num_keypoints": 0}
+        rows[4] |= {"bbox": [60, 60, 0, 0], "iscrowd": 1}
+
+    whole, odd = a_set(tmp_path / "a"), a_set(tmp_path / "b", change=change)
+    for spread in (0, 4):
+        results = [
+            {k: v for k, v in r.items() if k != "annotation_id"}
+            for r in answers(whole.ground_truth(), spread)
+        ]
+        # Found where nothing is labelled: neither right nor wrong.
+        image, category = odd.ground_truth()["images"][1]["id"], results[1]["category_id"]
+        results[1] |= {"image_id": image, "category_id": category, "keypoints": [60, 60, 1] * 17}
+        results[1]["score"] = 0.99
+        done = evaluate(results, odd.ground_truth(), AP10K)
+        same(dict(done.scores), by_hand(odd.annotations, results, AP10K.sigmas).stats)
+        if spread == 0:
+            assert done.scores["AP"] == pytest.approx(1)
+    named = answers(whole.ground_truth(), 0)
+    done = evaluate(named, odd.ground_truth(), AP10K)
+    assert done.scores["PCK@0.05"] == 1
+    assert 0 < done.mean_pose["PCK@0.1"] < 0.5
+
+
 def test_pck_of_results_that_name_their_annotation(tmp_path: Path) -> None:
     source = a_set(tmp_path)
     truth = source.ground_truth()
