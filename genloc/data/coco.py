@@ -159,7 +159,7 @@ class CocoKeypoints:
         self.notes += [f"{n} {remark}" for remark, n in self._seen.items()]
         if uncut := sum(r.reason is not None for r in scored):
             self.notes.append(
-                f"{uncut} annotations left out are labelled: evaluation counts them all the same"
+                f"{uncut} annotations left out are labelled: the AP counts them all the same"
             )
 
     def __len__(self) -> int:

@@ -126,6 +126,7 @@ def write_episode_outcome(
         "per_category": {who: _plain(episode_scores(by_pair[mine])) for who, mine in own.items()},
         "beside": {who: _plain(scores) for who, scores in rows.items() if who != run.name},
         "protocol": protocol,
+        "notes": source.remarks(),
         "instances": len(source),
         STEPS: steps,
         "genloc": __version__,
@@ -139,7 +140,7 @@ def write_episode_outcome(
     for who, scores in rows.items():
         table.add_row(who, *(f"{100 * scores[column]:.1f}" for column in COLUMNS))
     console.print(table)
-    for line in protocol:
+    for line in (*protocol, *source.remarks()):
         console.print(line, style="dim", markup=False)
     for written in (path, run / "overlays.png"):
         if written.exists():

@@ -148,6 +148,7 @@ def write_outcome(
             nms=_nms(source, scoring),
             more=_more(module, data, name, checkpoint, records),
         ),
+        remarks=source.remarks(),
     )
     other_sigmas = {
         sigmas: evaluate(records, truth, data.skeleton, sigmas=sigmas, **rules).scores

@@ -124,7 +124,7 @@ def test_a_labelled_animal_with_a_box_of_no_area_is_left_out_and_evaluated(tmp_p
     assert truth[104]["bbox"] == [9, 9, 0, 0]  # COCO's evaluation ignores what is found there
     summary = source.summary()
     assert "2 annotations have a box without area" in summary
-    assert "2 annotations left out are labelled: evaluation counts them all the same" in summary
+    assert "2 annotations left out are labelled: the AP counts them all the same" in summary
     assert source.ground_truth()["info"]["areas"]
 
 

@@ -180,6 +180,22 @@ def test_test_scores_by_the_protocol(
     assert {name: numbers[name] for name in again} == pytest.approx(again)
 
 
+def test_what_was_left_out_is_said_with_the_numbers(
+    world: World, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    content = json.loads((world.folder / "train.json").read_text())
+    content["annotations"][0]["iscrowd"] = 1
+    del content["annotations"][2]["area"]
+    (world.folder / "odd.json").write_text(json.dumps(content))
+    more = ("--data.test.annotations", "odd.json", "--data.episodes.per_category", "1")
+    assert main(world.arguments("test", run.parent, *more)) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    notes = json.loads((run / "metrics.json").read_text())["test, 2 shots"]["notes"]
+    for text in (printed, "\n".join(notes)):
+        assert "annotations left out: 1 (iscrowd)" in text
+        assert "1 annotations have no area" in text
+
+
 def test_each_picture_encoded_once_answers_as_pair_by_pair(world: World, run: Path) -> None:
     adapter = load_adapter(run / "adapter")
     source = source_of(world)

@@ -115,6 +115,32 @@ def test_validate_adds_to_the_numbers_and_flips_when_asked(world: World, run: Pa
     assert (run / "small" / "results-val.json").read_text() != flipped
 
 
+@pytest.mark.parametrize(("command", "name"), [("test", "test"), ("validate", "val")])
+def test_what_was_left_out_is_said_with_the_numbers(
+    world: World, run: Path, capsys: pytest.CaptureFixture[str], command: str, name: str
+) -> None:
+    def change(content: dict[str, Any]) -> None:
+        rows = content["annotations"]
+        rows[0]["bbox"] = [5, 5, 0, 0]
+        rows[1]["iscrowd"] = 1
+        rows[2]["image_id"] = 77
+        del rows[3]["bbox"]
+
+    write_coco(world.folder, images=5, name="odd.json", change=change)
+    assert main(world.arguments(command, run, f"--data.{name}.annotations", "odd.json")) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    kept = json.loads((run / "small" / "metrics.json").read_text())[name]
+    assert kept["instances"] == 2
+    card = (run / "small" / "adapter" / "README.md").read_text()
+    for text in (printed, "\n".join(kept["notes"]), card):
+        assert "1 (iscrowd)" in text
+        assert "1 (no box, or one without area)" in text
+        assert "1 (image_id is not among images)" in text
+        assert "1 annotations left out are labelled: the AP counts them all the same" in text
+        assert "1 of 3 instances have no result" in text
+        assert "1 annotations have no box: the extent of their keypoints" in text
+
+
 @pytest.mark.parametrize("loss", ["HEL", "HeatmapMSE"])
 def test_one_batch_of_8_equals_four_of_2(world: World, tmp_path: Path, loss: str) -> None:
     more = ("--pictures.count", "0", f"--model.loss=genloc.losses.{loss}")
