@@ -28,6 +28,7 @@ from genloc.data.annotation import (
     whole,
 )
 from genloc.data.image import read_image
+from genloc.data.selection import of_no_use, wanted_ids
 from genloc.skeleton import Skeleton, read_coco_json
 
 __all__ = ["CocoKeypoints", "Instance", "read_image"]
@@ -128,22 +129,28 @@ class CocoKeypoints:
         self._images = self._read_images(content["images"])
         self._categories = {int(c["id"]): c for c in content["categories"]}
         records = self._read_annotations(content)
-        self._total = len(records)
-        wanted = _selection(image_ids, self._images, "image_ids", self.annotations)
+        every, listed = records, self._images
+        for record in every:
+            record.reason = self._reason(record, require_keypoints)
+        wanted = wanted_ids(image_ids, self._images, "image_ids", self.annotations)
         if wanted is not None:
             self._images = {i: r for i, r in self._images.items() if i in wanted}
             records = [r for r in records if r.image_id in wanted]
-        chosen = _selection(
-            annotation_ids, [r.id for r in records], "annotation_ids", self.annotations
-        )
+        known = [r.id for r in records]
+        chosen = wanted_ids(annotation_ids, known, "annotation_ids", self.annotations)
         if chosen is not None:
             records = [r for r in records if r.id in chosen]
             kept = {r.image_id for r in records}
             self._images = {i: r for i, r in self._images.items() if i in kept}
-        self._selected = len(records)
+        self._selected = ""
+        if len(records) < len(every):
+            self._selected = (
+                f"{len(records)} of {len(every)} annotations, in {len(self._images)} of "
+                f"{len(listed)} images"
+            )
+            if useless := of_no_use(every, listed, records, self._images):
+                self.notes.append(f"not selected and of no use: {useless}")
 
-        for record in records:
-            record.reason = self._reason(record, require_keypoints)
         missing = self._missing_files(records, missing_images)
         for record in records:
             if record.reason is None and record.image_id in missing:
@@ -176,8 +183,8 @@ class CocoKeypoints:
             f"{self.annotations.name} (sha256 {self.checksum}): {len(self)} instances in {images} "
             f"images, {self.skeleton.name} ({self.skeleton.num_keypoints} keypoints)"
         ]
-        if self._selected != self._total:
-            lines.append(f"  selected: {self._selected} of {self._total} annotations")
+        if self._selected:
+            lines.append(f"  selected: {self._selected}")
         if not self.skeleton.flip_pairs:
             lines.append("  note: no flip pairs are known, so pictures are never mirrored")
         elif lone := [self.skeleton.keypoints[i] for i in self.skeleton.lone_sides]:
@@ -311,18 +318,3 @@ class CocoKeypoints:
 
 def _is_name(value: Any) -> bool:
     return isinstance(value, str) and bool(value) and "\0" not in value
-
-
-def _selection(
-    ids: Iterable[int] | None, known: Iterable[int], name: str, file: str | Path
-) -> set[int] | None:
-    if ids is None:
-        return None
-    wanted = {int(i) for i in ids}
-    absent = sorted(wanted - set(known))
-    if absent:
-        raise ValueError(
-            f"{name}: {len(absent)} of {len(wanted)} ids are not in {file}: {absent[:5]}"
-            f"{'...' if len(absent) > 5 else ''}; is it the list of another split?"
-        )
-    return wanted

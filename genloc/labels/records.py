@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from genloc.data.annotation import whole
 from genloc.labels.findings import Findings
 
 
@@ -68,13 +69,21 @@ def read_records(content: dict[str, Any], findings: Findings) -> Records:
         findings.error(f"annotations is {type(rows).__name__}, expected a list", "file", ["-"])
         rows = []
     ids = _ids(rows, findings)
+    for key in ("id", "image_id", "category_id"):
+        text = [
+            i
+            for i, r in zip(ids, rows, strict=True)
+            if isinstance(r, dict) and _is_text(r.get(key))
+        ]
+        findings.odd(f"its {key} is text: read as the number it says", "annotation", text)
     found: dict[tuple[int, int], list[tuple[int, dict[str, Any], np.ndarray]]] = {}
     unlisted, unnamed, counts, crowds = [], [], [], 0
     for id_, row in zip(ids, rows, strict=True):
         if not isinstance(row, dict):
             findings.error("not an object of values", "annotation", [id_])
             continue
-        if not _whole(row.get("image_id")) or row["image_id"] not in images:
+        image = whole(row.get("image_id"))
+        if image not in images:
             findings.error("image_id is not among images", "annotation", [id_])
             continue
         if row.get("iscrowd"):
@@ -83,7 +92,7 @@ def read_records(content: dict[str, Any], findings: Findings) -> Records:
         keypoints = _keypoints(row, id_, findings)
         if keypoints is None:
             continue
-        category = row["category_id"] if _whole(row.get("category_id")) else -1
+        category = -1 if (known := whole(row.get("category_id"))) is None else known
         if category not in categories:
             unlisted.append(id_)
         names = categories.get(category, ((), ()))[0]
@@ -98,12 +107,14 @@ def read_records(content: dict[str, Any], findings: Findings) -> Records:
             unnamed.append(category)
         if len(keypoints) == 0:
             keypoints = np.zeros((len(names) or 1, 3))
-        found.setdefault((category, len(keypoints)), []).append((id_, row, keypoints))
+        found.setdefault((category, len(keypoints)), []).append(
+            (id_, {**row, "image_id": image}, keypoints)
+        )
     findings.odd("its category_id is not among categories", "annotation", unlisted)
     findings.error("another number of keypoints than its category names", "annotation", counts)
     findings.odd("its category names no keypoints", "category", dict.fromkeys(unnamed))
     groups = _groups(found, categories, corners, findings)
-    with_rows = {r["image_id"] for r in rows if isinstance(r, dict) and _whole(r.get("image_id"))}
+    with_rows = {whole(r.get("image_id")) for r in rows if isinstance(r, dict)}
     return Records(
         images=images,
         groups=groups,
@@ -112,6 +123,10 @@ def read_records(content: dict[str, Any], findings: Findings) -> Records:
         corners=corners,
         without={i for i in images if i not in with_rows},
     )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and whole(value) is not None
 
 
 def _whole(value: Any) -> bool:
@@ -125,31 +140,35 @@ def _images(listed: Any, findings: Findings) -> dict[int, dict[str, Any]]:
             "images is an object from id to file name and boxes are two corners, as Animal Pose has it",
             "file", ["-"],
         )  # fmt: skip
-        listed = [
-            {"id": int(i) if str(i).lstrip("-").isdigit() else None, "file_name": n}
-            for i, n in listed.items()
-        ]
+        listed = [{"id": whole(i), "file_name": n} for i, n in listed.items()]
     if not isinstance(listed, list):
         findings.error(f"images is {type(listed).__name__}, expected a list", "file", ["-"])
         return {}
     images: dict[int, dict[str, Any]] = {}
     names: Counter[str] = Counter()
     for place, image in enumerate(listed, 1):
-        ok = isinstance(image, dict) and _whole(image.get("id"))
-        if not ok or not isinstance(image.get("file_name"), str) or not image["file_name"]:
+        ok = isinstance(image, dict) and _is_name(image.get("file_name"))
+        id_ = whole(image.get("id")) if ok else None
+        if id_ is None or isinstance(image["id"], str):
             findings.error(
                 "not an object with a whole id and a file_name (places in the list)",
                 "image",
                 [place],
             )
-        elif image["id"] in images:
-            findings.error("its id is used before: only the first counts", "image", [image["id"]])
-        else:
-            images[image["id"]] = image
+        if id_ is None:
+            continue
+        if id_ in images:
+            findings.error("its id is used before: only the first counts", "image", [id_])
+        else:  # also where the id is text, which the reader takes
+            images[id_] = image
             names[image["file_name"]] += 1
             if names[image["file_name"]] > 1:
-                findings.odd("its file is listed before under another id", "image", [image["id"]])
+                findings.odd("its file is listed before under another id", "image", [id_])
     return images
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
 def _categories(
@@ -199,16 +218,16 @@ def _edges(
 
 
 def _ids(rows: list[Any], findings: Findings) -> list[int]:
-    ids: list[Any] = [row.get("id") if isinstance(row, dict) else None for row in rows]
-    absent = [place for place, i in enumerate(ids, 1) if not _whole(i)]
-    times = Counter(i for i in ids if _whole(i))
-    repeated: list[int | str] = [
-        i for i, n in times.items() if n > 1 and i is not None for _ in range(n)
-    ]
+    ids = [whole(row.get("id")) if isinstance(row, dict) else None for row in rows]
+    absent = [place for place, i in enumerate(ids, 1) if i is None]
+    times = Counter(i for i in ids if i is not None)
+    repeated: list[int | str] = [i for i, n in times.items() if n > 1 for _ in range(n)]
     if absent:
         findings.odd("without a whole id: numbered by their places", "annotation", absent)
     findings.error("share their id with others: numbered by their places", "annotation", repeated)
-    return list(range(1, len(rows) + 1)) if absent or repeated else [int(i) for i in ids]
+    if absent or repeated:
+        return list(range(1, len(rows) + 1))
+    return [i for i in ids if i is not None]
 
 
 def _keypoints(row: dict[str, Any], id_: int, findings: Findings) -> np.ndarray | None:

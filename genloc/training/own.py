@@ -6,6 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
+from genloc.data.annotation import whole
 from genloc.data.folder import image_folder
 from genloc.skeleton import read_coco_json
 from genloc.training.sets import SetSpec
@@ -52,9 +53,9 @@ def own_sets(
         folder = str(image_folder(path, names.values()).absolute())
     else:
         folder = images
-    whole = SetSpec(annotations, folder)
+    every = SetSpec(annotations, folder)
     if given["val"] is not None or fraction == 0:
-        return whole, given["val"]
+        return every, given["val"]
     if len(names) < 2:
         raise ValueError(
             f"data.annotations: {path} has {len(names)} images with labels, expected at least 2: one to train "
@@ -69,21 +70,18 @@ def own_sets(
 
 
 def _labelled(content: dict[str, Any]) -> dict[int, str]:
-    """Id -> file name of images with an instance that could be trained on; records that are broken are left
-    to the reader, who says so."""
+    """Id -> file name of images with an instance that could be trained on. Broken records and images that are
+    on neither side are left to the reader, who refuses or counts them."""
     images = content["images"]
     if isinstance(images, dict):  # Animal Pose's own form
-        images = [{"id": int(i), "file_name": name} for i, name in images.items()]
+        images = [{"id": i, "file_name": name} for i, name in images.items()]
     with_labels = {
-        a.get("image_id")
+        whole(a.get("image_id"))
         for a in content["annotations"]
-        if isinstance(a, dict) and not a.get("iscrowd") and _any_labelled(a.get("keypoints"))
-    }
-    return {
-        i["id"]: str(i.get("file_name"))
-        for i in images
-        if isinstance(i, dict) and i.get("id") in with_labels
-    }
+        if not a.get("iscrowd") and _any_labelled(a.get("keypoints"))
+    } - {None}
+    listed = ((whole(image.get("id")), str(image.get("file_name"))) for image in images)
+    return {i: name for i, name in listed if i is not None and i in with_labels}
 
 
 def _any_labelled(keypoints: Any) -> bool:

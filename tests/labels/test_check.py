@@ -118,6 +118,10 @@ ODDITIES: list[tuple[Change, str, list]] = [
     (annotation(4, num_keypoints=3), "num_keypoints differs", [105]),
     (annotation(4, category_id=9), "category_id is not among", [105]),
     (annotation(4, bbox=None), "without a box", [105]),
+    (annotation(4, image_id="5"), "its image_id is text", [105]),
+    (annotation(4, category_id="1"), "its category_id is text", [105]),
+    (annotation(4, id="105"), "its id is text", [105]),
+    (annotation(4, image_id=5.0, category_id=1.0, id=105.0, area=None), "without an area", [105]),
     (annotation(4, area=None), "without an area", [105]),
     (annotation(4, area=0), "area is not above 0", [105]),
     (annotation(4, area=1e6), "larger than its box", [105]),
@@ -160,6 +164,23 @@ def test_what_is_odd_is_no_error(tmp_path: Path, change: Change, what: str, ids:
     (name,) = [name for name in odd if what in name]
     assert odd[name] == ids
     assert main(["check", str(path), "--no-sheet"]) == 0
+
+
+def test_ids_that_are_text_are_read_as_training_reads_them(tmp_path: Path) -> None:
+    def change(content: dict[str, Any]) -> None:
+        for row in (*content["images"], *content["annotations"]):
+            for key in {"id", "image_id"} & set(row):
+                row[key] = str(row[key])
+
+    path = write(tmp_path, change)
+    errors, odd = found(path)
+    assert not [what for what in errors if "not among images" in what]
+    assert len(odd["its image_id is text: read as the number it says"]) == 30
+    assert "without annotations" not in odd
+    (group,) = check_labels(path).records.groups
+    assert len(group.ids) == 30 and group.image_ids.tolist() == list(range(1, 31))
+    errors, _ = found(write(tmp_path / "b", annotation(4, image_id=[1])))
+    assert errors["image_id is not among images"] == [105]
 
 
 def test_two_keypoints_in_one_place_and_all_of_them(tmp_path: Path) -> None:

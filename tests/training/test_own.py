@@ -173,6 +173,54 @@ def test_images_without_labels_are_on_neither_side(tmp_path: Path) -> None:
         sets(write_coco(tmp_path / "one", images=1))
 
 
+def test_what_is_on_neither_side_is_counted(
+    tmp_path: Path, prior: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def change(content: dict[str, Any]) -> None:
+        rows = content["annotations"]
+        rows[0] |= {"keypoints": [0] * 51, "num_keypoints": 0}
+        rows[1]["iscrowd"] = 1
+        rows[2]["image_id"] = 77  # no such image
+        del rows[3]
+
+    labels = write_coco(tmp_path / "mine", images=10, change=change)
+    assert fit(labels, prior, tmp_path / "runs") == 0
+    said = capsys.readouterr().out
+    assert "5 instances in 5 images" in said and "1 instances in 1 images" in said
+    for part in ("selected: 5 of 9 annotations, in 5 of 10 images",
+                 "selected: 1 of 9 annotations, in 1 of 10 images",
+                 "not selected and of no use: 1 annotations (no labelled keypoint), "
+                 "1 annotations (iscrowd), 1 annotations (image_id is not among images), "
+                 "2 images without an annotation"):  # fmt: skip
+        assert part in said, said
+
+
+@pytest.mark.parametrize("every", [False, True])
+def test_ids_may_be_written_as_text(tmp_path: Path, every: bool) -> None:
+    """As the reader takes them."""
+
+    def change(content: dict[str, Any]) -> None:
+        for row in content["annotations"][:: 1 if every else 4]:
+            row["image_id"] = str(row["image_id"])
+        if every:
+            for image in content["images"]:
+                image["id"] = str(image["id"])
+
+    plain = sets(write_coco(tmp_path / "a", images=20))
+    assert sets(write_coco(tmp_path / "b", images=20, change=change)) == plain
+
+
+@pytest.mark.parametrize("wrong", [[1], {"a": 1}, None, "first", 1.5, True])
+def test_an_id_that_is_none_is_refused_in_a_sentence(
+    tmp_path: Path, prior: Path, wrong: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["annotations"][2]["image_id"] = wrong
+
+    assert fit(write_coco(tmp_path / "mine", change=change), prior, tmp_path / "runs") == 2
+    assert f"annotation 103: image_id is {wrong!r}" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("place", [".", "images", "data", "..", "../images"])
 def test_pictures_are_found_around_the_json(tmp_path: Path, place: str) -> None:
     folder = (tmp_path / "set" / "annotations" / place).resolve()
