@@ -134,6 +134,19 @@ def stated_size(image: dict[str, Any]) -> tuple[int, int] | None:
     return (width, height) if width and height and width > 0 and height > 0 else None
 
 
+def is_outside(box: Box, size: tuple[int, int] | None) -> bool:
+    """Whether nothing of a box is in its picture.
+
+    Args:
+        box: x, y, width, height.
+        size: (width, height) of the picture; None where it is not known, and then nothing is outside.
+    """
+    if size is None:
+        return False
+    x, y, w, h = box
+    return x + w <= 0 or y + h <= 0 or x >= size[0] or y >= size[1]
+
+
 class KeypointOrder:
     """Where the skeleton's keypoints are among a file's, by name where the file has names.
 

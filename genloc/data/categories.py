@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from genloc.data.annotation import Annotation, Box, KeypointOrder, stated_size
-from genloc.data.coco import CocoKeypoints, Instance
+from genloc.data.coco import OUTSIDE, CocoKeypoints, Instance
 from genloc.skeleton import DEFAULT_SIGMA, Skeleton, mirror_pairs
 
 SLOTS = "slots:"
@@ -100,7 +100,7 @@ class CategorySets(CocoKeypoints):
     def _reason(self, record: Annotation, require_keypoints: bool) -> str | None:
         reason = super()._reason(record, require_keypoints)
         if reason is None and record.box and min(self._clean(record, record.box)[2:]) <= 0:
-            return "its box has no area within the picture"
+            return OUTSIDE
         return reason
 
     def _instance(self, record: Annotation, box: Box) -> Instance:

@@ -23,6 +23,7 @@ from genloc.data.annotation import (
     Annotation,
     Box,
     KeypointOrder,
+    is_outside,
     read_annotation,
     stated_size,
     whole,
@@ -58,6 +59,7 @@ class Instance:
     image_size: tuple[int, int] | None = None
 
 
+OUTSIDE = "its box has no area within the picture"
 _UNLABELLED = "no labelled keypoint"
 _NO_PICTURE = "its picture is not there"
 _UNLISTED = "image_id is not among images"
@@ -284,6 +286,8 @@ class CocoKeypoints:
             return "no box, or one without area"
         if require_keypoints and not (record.keypoints[:, 2] > 0).any():
             return _UNLABELLED
+        if is_outside(record.box, stated_size(self._images[record.image_id])):
+            return OUTSIDE
         return None
 
     def _instance(self, record: Annotation, box: Box) -> Instance:

@@ -128,6 +128,25 @@ def test_a_labelled_animal_with_a_box_of_no_area_is_left_out_and_evaluated(tmp_p
     assert source.ground_truth()["info"]["areas"]
 
 
+@pytest.mark.parametrize("box", [[48, 3, 9, 9], [-9, 3, 9, 9], [3, 36, 9, 9], [3, -20, 9, 9]])
+def test_a_box_wholly_outside_its_picture_is_left_out(tmp_path: Path, box: list) -> None:
+    """Its crop would be black."""
+
+    def change(content: dict) -> None:
+        first, second, third, fourth = content["annotations"][:4]
+        first["bbox"], fourth["bbox"] = box, box
+        second["bbox"] = [47.5, 3, 9, 9]  # half a pixel of it is inside
+        third["bbox"] = [-5, -5, 300, 300]
+        del content["images"][3]["width"]  # nobody says that it lies outside
+
+    source = read(tmp_path, change)
+    assert source.dropped == {"its box has no area within the picture": 1}
+    assert [i.annotation_id for i in source.instances] == [102, 103, 104, 105, 106]
+    assert "left out: 1 (its box has no area within the picture)" in source.summary()
+    assert "1 annotations left out are labelled: the AP counts them" in source.summary()
+    assert len(source.ground_truth()["annotations"]) == 6
+
+
 def test_ids_that_are_absent_or_repeat_are_numbered(tmp_path: Path) -> None:
     def absent(content: dict) -> None:
         for a in content["annotations"]:

@@ -65,6 +65,7 @@ def test_a_truth_without_usable_boxes_scores_as_pycocotools_by_hand(tmp_path: Pa
             row["bbox"] = box
         rows[1] |= {"bbox": [60, 60, 0, 0], "keypoints": [0] * 51, "num_keypoints": 0}
         rows[4] |= {"bbox": [60, 60, 0, 0], "iscrowd": 1}
+        rows[5]["bbox"] = [900, 900, 20, 20]  # not in its picture
 
     whole, odd = a_set(tmp_path / "a"), a_set(tmp_path / "b", change=change)
     for spread in (0, 4):
