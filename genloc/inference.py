@@ -52,8 +52,8 @@ def heatmaps(
         image: [B, 3, S, S] in [-1, 1].
         condition: [B or 1, K, C], or None for a localizer without conditions.
         noise: [B, 4, S/8, S/8] standard normal, for a model that noises its latent; mirrored with the image.
-        flip: the K keypoints; given, the flip test is done. A mirrored crop says nothing of those that have a side
-            and no partner (`lone_sides`).
+        flip: the K keypoints; given, the flip test is done, but for a skeleton that does not tell left from right
+            (`tells_sides`). A mirrored crop says nothing of those that have a side and no partner (`lone_sides`).
 
     Returns:
         [B, K, h, w] fp32.
@@ -66,7 +66,7 @@ def heatmaps(
         return model(image, *given, noise=noise)
 
     maps = maps_of(image, noise)
-    if flip is None:
+    if flip is None or not flip.tells_sides:
         return maps
     mirrored = maps_of(image.flip(-1), None if noise is None else noise.flip(-1))
     both = (maps + flip_back(mirrored, flip.flip_index)) / 2

@@ -7,6 +7,7 @@ Letters: N boxes, K keypoints, C condition channels, S crop pixels, H, W picture
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -39,7 +40,8 @@ class KeypointPredictor:
         crop_size: S, as in training.
         padding: side of a crop over the longer side of its box, as in training.
         decoding: how a map becomes a point; see `genloc.codecs.heatmap.decode`.
-        flip_test: average with the maps of the mirrored crop: twice the work, a little better.
+        flip_test: average with the maps of the mirrored crop: twice the work, a little better. Off, with
+            a warning, where nothing tells left from right (`Skeleton.tells_sides`).
         batch_size: crops that go through the model at once.
         device: "auto" is a CUDA device where there is one, else the CPU.
         seed: of the noise, for a model that wants noise.
@@ -87,7 +89,10 @@ class KeypointPredictor:
         self.crop_size = crop_size
         self.padding = padding
         self.decoding: Decoding = decoding
-        self.flip_test = flip_test
+        self.flip_test = flip_test and skeleton.tells_sides
+        if flip_test and not self.flip_test:
+            off = f"flip_test: off, as no flip pairs of {skeleton.name!r} are known"
+            warnings.warn(off, stacklevel=2)
         self.batch_size = batch_size
         self.seed = seed
 
@@ -129,13 +134,15 @@ class KeypointPredictor:
         own = adapter.model, adapter.condition, adapter.skeleton
         crop = {"crop_size": recipe["crop_size"], "padding": recipe["padding"]}
         condition, skeleton = asked_for(*own, like, phrases, **crop)
+        if flip_test is None:
+            flip_test = bool(recipe.get("flip_test")) and skeleton.tells_sides
         return cls(
             adapter.model,
             condition,
             skeleton,
             **crop,
             decoding=recipe["decoding"],
-            flip_test=bool(recipe.get("flip_test")) if flip_test is None else flip_test,
+            flip_test=flip_test,
             batch_size=batch_size,
             device=device,
             seed=recipe.get("seed") or 0,
@@ -166,6 +173,7 @@ class KeypointPredictor:
         """
         names = ("crop_size", "padding", "decoding", "flip_test", "batch_size", "device", "seed")
         own = {name: getattr(self, name) for name in names}
+        own["flip_test"] = self.flip_test and skeleton.tells_sides
         return KeypointPredictor(self.model, condition, skeleton, **own)
 
     def identify(
@@ -312,18 +320,10 @@ class KeypointPredictor:
     @torch.inference_mode()
     def _run(self, crops: Crops, keep_heatmaps: bool) -> Keypoints:
         return find(
-            self.model,
-            crops.image.to(self.device),
-            self.condition,
-            crops.to_image,
-            crops.boxes,
-            skeleton=self.skeleton,
-            decoding=self.decoding,
-            noise=self._noise(crops),
-            flip_test=self.flip_test,
-            box_scores=crops.box_scores,
-            keep_heatmaps=keep_heatmaps,
-        )
+            self.model, crops.image.to(self.device), self.condition, crops.to_image, crops.boxes,
+            skeleton=self.skeleton, decoding=self.decoding, noise=self._noise(crops),
+            flip_test=self.flip_test, box_scores=crops.box_scores, keep_heatmaps=keep_heatmaps,
+        )  # fmt: skip
 
     def _noise(self, crops: Crops) -> Tensor | None:
         noise = latent_noise(self.model, self.crop_size, crops.ids, seed=self.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,9 @@ SPOTS = Skeleton(
     sigmas=(0.05, 0.05, 0.05),
 )
 
+SIDED = replace(SPOTS, keypoints=("left red", "green", "blue"))
+"""The same where names tell left from right, so that there can be a flip test."""
+
 
 class Spots(nn.Module):
     """Crops [B, 3, S, S] to maps [B, 3, S, S] that sum to 1."""
@@ -37,7 +41,8 @@ class Spots(nn.Module):
 
 def spots_predictor(**changes: object) -> KeypointPredictor:
     given = {"crop_size": 64, "batch_size": 4, "device": "cpu"} | changes
-    return KeypointPredictor(Spots(), None, SPOTS, **given)  # type: ignore[arg-type]
+    given = {"skeleton": SPOTS} | given
+    return KeypointPredictor(Spots(), None, **given)  # type: ignore[arg-type]
 
 
 def spots_picture(

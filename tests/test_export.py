@@ -12,7 +12,7 @@ import torch
 from genloc.export import CropLocalizer, export_onnx
 from genloc.predictor import KeypointPredictor
 from tests.make_adapter import write_adapter
-from tests.spots import spots_predictor
+from tests.spots import SIDED, spots_predictor
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
@@ -30,12 +30,12 @@ def compare(predictor: KeypointPredictor, file: Path, batches: tuple[int, ...]) 
 
 
 def test_a_small_localizer(tmp_path: Path) -> None:
-    predictor = spots_predictor(crop_size=16, flip_test=True)
+    predictor = spots_predictor(crop_size=16, flip_test=True, skeleton=SIDED)
     file = export_onnx(predictor, tmp_path / "spots.onnx")
     assert [p.name for p in tmp_path.iterdir()] == ["spots.onnx"]
     compare(predictor, file, (1, 2, 5, 70))
     facts = onnxruntime.InferenceSession(str(file)).get_modelmeta().custom_metadata_map["genloc"]
-    assert json.loads(facts)["keypoints"] == ["red", "green", "blue"]
+    assert json.loads(facts)["keypoints"] == ["left red", "green", "blue"]
 
 
 @pytest.mark.slow

@@ -79,6 +79,20 @@ def test_a_mirrored_crop_says_nothing_of_a_side_whose_partner_is_not_asked_for()
     torch.testing.assert_close(maps[:, 1], image[:, 1] + 3.5)
 
 
+def test_there_is_no_flip_test_where_nothing_tells_left_from_right() -> None:
+    """Each of these paws would be averaged with the one on the other side."""
+    mouse = Skeleton("mouse", ("paw1LH_top", "paw4RH_top", "nose_top"), (), (), (0.05,) * 3)
+    assert not mouse.tells_sides
+    image, calls = torch.rand(1, 3, 8, 8), []
+
+    def spy(image: Tensor, *_: Tensor, **__: Tensor) -> Tensor:
+        calls.append(image)
+        return image
+
+    assert torch.equal(heatmaps(spy, image, flip=mouse), image)
+    assert len(calls) == 1
+
+
 def test_noise_is_mirrored_with_its_crop() -> None:
     noise = torch.rand(1, 4, 8, 8)
     seen: list[Tensor] = []

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from genloc.predictor import KeypointPredictor
 from genloc.skeleton import AP10K
-from tests.spots import SPOTS, Spots, around, spots_picture, spots_predictor, write_picture
+from tests.spots import SIDED, SPOTS, Spots, around, spots_picture, spots_predictor, write_picture
 
 NEAR = 0.6  # pixels of the picture: the dots are drawn between pixels and read from a coarser crop
 
@@ -93,10 +94,30 @@ def test_a_call_leaves_nothing_behind() -> None:
 
 def test_scores_of_boxes_are_kept_and_flip_test_works() -> None:
     rgb, truth = spots_picture((48, 36))
-    found = spots_predictor(flip_test=True)(rgb, around(truth), box_scores=[0.5])
+    predictor = spots_predictor(flip_test=True, skeleton=SIDED)
+    found = predictor(rgb, around(truth), box_scores=[0.5])
+    assert isinstance(predictor.model, Spots)
+    assert predictor.model.calls == [1, 1]
     assert found.box_scores.tolist() == [0.5]
     np.testing.assert_allclose(found.instance_scores(), 0.5 * found.scores.mean(1))
     assert np.abs(found.xy - truth).max() < NEAR
+
+
+def test_a_flip_test_is_off_where_nothing_tells_left_from_right() -> None:
+    rgb, truth = spots_picture((48, 36))
+    with pytest.warns(UserWarning, match="flip_test: off, as no flip pairs of 'spots' are known"):
+        predictor = spots_predictor(flip_test=True)
+    assert predictor.flip_test is False
+    assert isinstance(predictor.model, Spots)
+    predictor(rgb, around(truth))
+    assert predictor.model.calls == [1]
+
+    sided = spots_predictor(flip_test=True, skeleton=SIDED)
+    assert sided.flip_test
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")  # nobody asked for it in so many words
+        other = sided.looking_for(torch.zeros(1, 3, 4), SPOTS)
+    assert other.flip_test is False
 
 
 def test_a_long_row_of_pictures_without_boxes_does_not_wait() -> None:

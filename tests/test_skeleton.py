@@ -225,3 +225,15 @@ def test_published_json_files_agree_with_the_constants(real_data: Path) -> None:
     assert animals.flip_pairs == ANIMALPOSE.flip_pairs
     again = load_skeleton(real_data / "animalpose/annotations/coco_keypoints.json")
     assert again.edges == animals.edges
+
+
+def test_left_and_right_are_told_by_pairs_or_by_names() -> None:
+    def of(*names: str, pairs: tuple[tuple[int, int], ...] = ()) -> Skeleton:
+        return Skeleton("x", names, (), pairs, (0.05,) * len(names))
+
+    assert all(s.tells_sides for s in (AP10K, COCO, ANIMALPOSE))
+    assert of("a", "b", pairs=((0, 1),)).tells_sides
+    assert of("left_ear", "tail").tells_sides
+    # Both in the middle, or of two sides that the names do not say: nobody knows.
+    assert not of("nose", "tail").tells_sides
+    assert not of("paw2LF_top", "paw3RF_top").tells_sides

@@ -104,7 +104,7 @@ class Tasks:
             own,
             adapter.skeleton,
             **{name: recipe[name] for name in wanted},
-            flip_test=bool(recipe.get("flip_test")),
+            flip_test=bool(recipe.get("flip_test")) and adapter.skeleton.tells_sides,
             device=device,
             seed=recipe.get("seed") or 0,
         )

@@ -122,6 +122,17 @@ class Skeleton:
         named = (i for i, name in enumerate(self.keypoints) if _SIDE.search(name))
         return tuple(i for i in named if self.sides[i] == "centre")
 
+    @cached_property
+    def tells_sides(self) -> bool:
+        """Whether left and right are told apart, by pairs or by a side in some name: then every other keypoint is
+        in the middle, and there can be a flip test.
+
+        Without either, keypoints that all lie in the middle cannot be told from ones whose partners are not known
+        (`paw2LF`, `paw3RF`). Averaging the latter with the mirrored crop would put each between the two, while the
+        former lose only what a flip test adds; training does not mirror either. So neither has one.
+        """
+        return bool(self.flip_pairs or self.lone_sides)
+
     def scored_by(self, sigmas: str | None) -> Skeleton:
         """The same keypoints with the sigmas that `OKS_SIGMAS` has under a name; None keeps its own.
 

@@ -55,7 +55,7 @@ class KeypointModule(pl.LightningModule):
         schedule: of all rates, after `warmup` optimiser steps.
         warmup: optimiser steps over which the rates rise.
         sigma: of the target Gaussian in cells of the finest map; null for 2 at 64 cells, scaled with the map.
-        flip_test: average with the mirrored crop in `validate` and `test`; never while training.
+        flip_test: average with the mirrored crop in `validate` and `test`, if left and right are known; not in `fit`.
         decoding: how a map becomes a point.
         cache: folder in which what the frozen net makes of a training crop is kept; needs `data.views`.
             See `training/cache.py` for what it costs on disk.

@@ -95,7 +95,7 @@ def recipe(module: KeypointModule, data: KeypointData) -> dict[str, Any]:
         "crop_size": data.crop_size,
         "padding": data.padding,
         "decoding": module.decoding,
-        "flip_test": module.flip_test,
+        "flip_test": module.flip_test and data.skeleton.tells_sides,
         "loss": type(module.loss).__name__,
         "sigma": module.sigma,
         "effective_batch": data.effective_batch,
@@ -142,7 +142,7 @@ def write_outcome(
             checksum=source.checksum,
             boxes="ground truth" if source.box_scores is None else _detections(data, name),
             padding=str(data.padding),
-            flip_test="on" if module.flip_test else "off",
+            flip_test=_flip_test(module, data),
             decoding=module.decoding,
             sigmas=sigmas_name(data.skeleton, first),
             nms=_nms(source, scoring),
@@ -244,6 +244,12 @@ def _more(
         if seen := prior_has_seen(module.model.prior.source):
             more["prior has seen"] = seen
     return more
+
+
+def _flip_test(module: KeypointModule, data: KeypointData) -> str:
+    if module.flip_test and not data.skeleton.tells_sides:
+        return "off (no flip pairs are known)"
+    return "on" if module.flip_test else "off"
 
 
 def _detections(data: KeypointData, name: str) -> str:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,18 @@ def test_a_folder_becomes_json_csv_and_pictures(
     assert main([*command, "--flip-test", "--restart", "--overlays", "none"]) == 0
     assert (out / "results.json").read_bytes() != before
     assert not (out / "overlays").exists()
+
+
+def test_a_flip_test_without_known_pairs_is_off_with_a_word(pictures: Path, tmp_path: Path) -> None:
+    names = tuple(f"k{i}" for i in range(17))
+    mouse = replace(AP10K, name="mouse", keypoints=names, flip_pairs=())
+    adapter = write_adapter(tmp_path, skeleton=mouse)
+    command = ["predict", str(pictures / "images"), "--adapter", str(adapter), "--overlays", "none"]
+    assert main([*command, "--out", str(tmp_path / "plain")]) == 0
+    with pytest.warns(UserWarning, match="flip_test: off, as no flip pairs of 'mouse' are known"):
+        assert main([*command, "--out", str(tmp_path / "flip"), "--flip-test"]) == 0
+    plain, flip = ((tmp_path / out / "results.json").read_bytes() for out in ("plain", "flip"))
+    assert plain == flip
 
 
 def test_a_video_with_tracking_becomes_a_video(adapter: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from genloc.adapter import load_adapter
 from genloc.cli import main
 from genloc.data.folder import image_folder
 from genloc.training.own import own_sets
@@ -193,6 +194,22 @@ def test_what_is_on_neither_side_is_counted(
                  "1 annotations (iscrowd), 1 annotations (image_id is not among images), "
                  "2 images without an annotation"):  # fmt: skip
         assert part in said, said
+
+
+def test_the_flip_test_is_off_where_no_flip_pairs_are_known(
+    tmp_path: Path, prior: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def nameless(content: dict[str, Any]) -> None:
+        for category in content["categories"]:
+            category["keypoints"] = [f"k{i}" for i in range(17)]
+
+    labels = write_coco(tmp_path / "mine", images=6, change=nameless)
+    run = tmp_path / "runs" / "own_data"
+    assert fit(labels, prior, run.parent, "--model.flip_test", "true") == 0
+    assert "flip test: off (no flip pairs are known)" in capsys.readouterr().out
+    kept = json.loads((run / "metrics.json").read_text())["val"]["protocol"]
+    assert "flip test: off (no flip pairs are known); decoding: centroid" in kept
+    assert load_adapter(run / "adapter").recipe["flip_test"] is False
 
 
 @pytest.mark.parametrize("every", [False, True])
