@@ -170,6 +170,30 @@ def test_evaluate_says_what_the_reader_left_out_and_made_up(
         assert "| results | 100.0 |" in text or "results 100.0" in text
 
 
+@pytest.mark.parametrize(
+    ("change", "more", "message"),
+    [
+        ({"score": "0.9"}, [], "result 2 (image 2): score is '0.9', expected a number"),
+        ({"bbox": [1, 2]}, ["--nms", "0.9"], "bbox is [1, 2], expected a list of 4 numbers"),
+        ({"image_id": [2]}, [], "result 2: image_id is [2], expected a number"),
+        ({}, ["--nms", "-1"], "nms is -1.0, expected an OKS from 0 to 1"),
+    ],
+)
+def test_evaluate_refuses_what_is_no_result_in_a_line(
+    tmp_path: Path, change: dict, more: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = write_coco(tmp_path, images=6)
+    keys = ("image_id", "category_id", "keypoints")
+    rows = json.loads(truth.read_text())["annotations"]
+    results = [{**{k: a[k] for k in keys}, "score": 1.0} for a in rows]
+    results[1] |= change
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    arguments = ["evaluate", str(tmp_path / "results.json"), str(truth), "--skeleton", "ap10k"]
+    assert main([*arguments, *more]) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+
+
 @pytest.mark.slow
 def test_zoo_draws_a_set_that_is_the_same_again(tmp_path: Path) -> None:
     for out in ("a", "b"):

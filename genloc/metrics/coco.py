@@ -20,6 +20,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from genloc.metrics.oks import oks_nms
+from genloc.metrics.results import check_result
 from genloc.skeleton import Skeleton
 
 STATS = ("AP", "AP50", "AP75", "APM", "APL", "AR")
@@ -43,7 +44,7 @@ class CocoAP:
         results: what was added. duplicates: how many were dropped for a repeated annotation id.
 
     Raises:
-        ValueError: unknown sigmas, or no annotations, or they do not fit the skeleton.
+        ValueError: unknown sigmas, an nms that is no OKS, or no annotations, or they do not fit the skeleton.
     """
 
     def __init__(
@@ -54,6 +55,10 @@ class CocoAP:
         nms: float | None = 0.9,
     ) -> None:
         self.sigmas = skeleton.scored_by(sigmas).sigmas
+        if nms is not None and not 0 <= nms <= 1:
+            raise ValueError(
+                f"nms is {nms}, expected an OKS from 0 to 1, or None to keep all results"
+            )
         if not ground_truth["annotations"]:
             raise ValueError("ground_truth has no annotations: there is nothing to score against")
         length = 3 * skeleton.num_keypoints
@@ -68,6 +73,7 @@ class CocoAP:
         self.nms = nms
         self.results: list[dict[str, Any]] = []
         self.duplicates = 0
+        self._given = 0
         self._ids: set[int] = set()
         self._truth = {a["id"]: a for a in ground_truth["annotations"]}
         self._images = {image["id"] for image in ground_truth["images"]}
@@ -86,10 +92,12 @@ class CocoAP:
         A second result for the same `annotation_id` (distributed samplers repeat some) is dropped.
 
         Raises:
-            ValueError: a record is not a keypoint result, belongs to no image, annotation or species of the
+            ValueError: names the record by its place among all that were added, from 1: it is not a keypoint
+                result (`check_result`), belongs to no image, annotation or species of the
                 truth, or names an annotation of another species.
         """
         for result in results:
+            self._given += 1
             self._check(result)
             id_ = result.get("annotation_id")
             if id_ is not None:
@@ -139,20 +147,7 @@ class CocoAP:
         return scores
 
     def _check(self, result: dict[str, Any]) -> None:
-        where = f"result for image {result.get('image_id')}"
-        lacking = [
-            k for k in ("image_id", "category_id", "keypoints", "score") if result.get(k) is None
-        ]
-        if lacking:
-            raise ValueError(f"{where} lacks {lacking}: it is no keypoint result, {list(result)}")
-        length = 3 * self.skeleton.num_keypoints
-        if len(result["keypoints"]) != length:
-            raise ValueError(
-                f"{where} has {len(result['keypoints'])} numbers in keypoints, expected {length} "
-                f"(x, y, score of the {self.skeleton.num_keypoints} of {self.skeleton.name!r})"
-            )
-        if not np.isfinite([*result["keypoints"], result["score"]]).all():
-            raise ValueError(f"{where} holds a number that is not finite")
+        where = check_result(result, self._given, self.skeleton)
         if result["image_id"] not in self._images:
             raise ValueError(f"{where}: the annotations have no such image; is it another split?")
         id_ = result.get("annotation_id")

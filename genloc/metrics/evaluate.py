@@ -31,7 +31,7 @@ class Evaluation:
 
     Args:
         scores: as `CocoAP.compute` gives them, with `PCK@0.1` where results name their annotation.
-        mean_pose: the same for the mean pose; None where no instance is labelled.
+        mean_pose: the same for the mean pose.
         mean_pose_of: what the mean pose was taken from, in words.
         mean_pose_results: its COCO keypoint results.
         protocol: how they were made.
@@ -123,12 +123,17 @@ def evaluate(
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is no results file, or not one of these annotations (species included).
+        ValueError: no annotation is labelled, or it is no results file, or not one of these annotations
+            (species included).
     """
-    records = results if isinstance(results, list) else read_results(results)
     ap = CocoAP(ground_truth, skeleton, sigmas, nms)
-    ap.add(records)
     truth = _instances(ground_truth)
+    if not truth:
+        raise ValueError(
+            f"ground_truth: none of its {len(ground_truth['annotations'])} annotations has a labelled keypoint "
+            f"of {skeleton.name!r} and is no crowd: there is nothing to score against; are they other annotations?"
+        )
+    ap.add(results if isinstance(results, list) else read_results(results))
     scores = ap.compute() | _pck(ap.results, truth)
     notes = []
     if ap.duplicates:

@@ -106,6 +106,20 @@ def test_pck_of_results_that_name_their_annotation(tmp_path: Path) -> None:
     assert "12 of 24 instances have no result" in half.notes
 
 
+@pytest.mark.parametrize("crowd", [False, True])
+def test_a_truth_without_labels_is_refused_before_anything_is_read(
+    tmp_path: Path, crowd: bool
+) -> None:
+    def change(content: dict) -> None:
+        for row in content["annotations"]:
+            row |= {"iscrowd": 1} if crowd else {"keypoints": [0] * 51, "num_keypoints": 0}
+
+    truth = a_set(tmp_path, change=change).ground_truth()
+    message = "none of its 24 annotations has a labelled keypoint.*nothing to score against"
+    with pytest.raises(ValueError, match=message):
+        evaluate(tmp_path / "none.json", truth, AP10K)
+
+
 def test_the_truth_is_perfect_and_the_mean_pose_far_from_it(tmp_path: Path) -> None:
     truth = a_set(tmp_path).ground_truth()
     done = evaluate(answers(truth, 0), truth, AP10K)
