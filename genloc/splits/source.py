@@ -38,7 +38,7 @@ class Source:
 
     Args:
         file: its name. checksum: first 16 hex digits of its sha256.
-        labels: those with a box and a labelled keypoint that are no crowds, by annotation id.
+        labels: those with a box in their picture and a labelled keypoint that are no crowds, by annotation id.
         keypoints: names that its categories give, in the file's order; empty where they give none, or differ.
         file_names: image id -> file of the picture, where the file says it.
     """
@@ -105,9 +105,13 @@ def read_source(path: str | Path) -> Source:
     if corners:
         listed = [{"id": i, "file_name": name} for i, name in listed.items()]
     images: dict[int, str] = {}
+    sizes: dict[int, tuple[int, int]] = {}
     for i, image in enumerate(_records(listed, f"{path}: images")):
         number = _number(image, "id", f"{path}: images[{i}]")
         images.setdefault(number, str(image.get("file_name") or ""))
+        width, height = _whole(image.get("width")) or 0, _whole(image.get("height")) or 0
+        if width > 0 and height > 0:
+            sizes.setdefault(number, (width, height))
     categories: dict[int, dict[str, Any]] = {}
     for i, category in enumerate(_records(content["categories"], f"{path}: categories")):
         categories[_number(category, "id", f"{path}: categories[{i}]")] = category
@@ -124,7 +128,7 @@ def read_source(path: str | Path) -> Source:
         if image_id not in images or record.get("iscrowd"):
             continue
         labelled = _labelled(record, where)
-        if not labelled or not _has_box(record, corners, where):
+        if not labelled or not _has_box(record, corners, sizes.get(image_id), where):
             continue
         known = categories.get(category_id, {})
         labels.append(
@@ -185,7 +189,10 @@ def _labelled(record: dict[str, Any], where: str) -> tuple[int, ...]:
         ) from None
 
 
-def _has_box(record: dict[str, Any], corners: bool, where: str) -> bool:
+def _has_box(
+    record: dict[str, Any], corners: bool, size: tuple[int, int] | None, where: str
+) -> bool:
+    """Whether a crop can be made of it, as the reader of the data sees it."""
     box = record.get("bbox")
     if not box:  # the extent of its keypoints will be the box
         return True
@@ -195,4 +202,6 @@ def _has_box(record: dict[str, Any], corners: bool, where: str) -> bool:
         raise ValueError(f"{where}: bbox is {repr(box)[:60]}, expected four numbers") from None
     if corners:
         w, h = w - x, h - y
-    return w > 0 and h > 0 and math.isfinite(x + y + w + h)
+    if not (w > 0 and h > 0 and math.isfinite(x + y + w + h)):
+        return False
+    return size is None or (x + w > 0 and y + h > 0 and x < size[0] and y < size[1])
