@@ -57,8 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     example.add_argument("--like", type=Path, action="append", default=[], metavar="PICTURE",
                          help="a picture that shows it")  # fmt: skip
     example.add_argument("--points", type=Path, action="append", default=[], metavar="JSON",
-                         help='its keypoints: {"keypoints": {"beak": [120, 84], "tail": null}}, and a "box" where '
-                         "there is one; or a COCO json")  # fmt: skip
+                         help='its keypoints: {"keypoints": {"beak": [120, 84], "tail": null}}, and a "box" around '
+                         "what it shows (the whole picture, if not said); or a COCO json")  # fmt: skip
 
     where = parser.add_argument_group("where to look (the whole picture, if nothing is said)")
     source = where.add_mutually_exclusive_group()

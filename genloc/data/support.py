@@ -4,8 +4,9 @@
      "box": [40, 30, 200, 180], "edges": [["beak", "left_eye"]]}
 
 `box` (x, y, width, height) and `edges` may be left out, null is a keypoint that this picture does not
-show. A COCO keypoints json that lists the picture will do as well. Pixels: (0, 0) is the centre of the
-top-left pixel.
+show. A COCO keypoints json that lists the picture will do as well. Without a box (in COCO: `bbox`) the
+example is the whole picture, as where to look is: points alone say nothing of how large their object is.
+Pixels: (0, 0) is the centre of the top-left pixel.
 
 Letters: K keypoints, H, W picture pixels, S shots.
 """
@@ -27,7 +28,6 @@ from genloc.data.transforms import square_crop
 from genloc.skeleton import DEFAULT_SIGMA, Skeleton, coco_edges, mirror_pairs
 
 Box = tuple[float, float, float, float]
-ROOM = 0.2  # around the points where no box is given, as a part of their extent
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ class Support:
     Args:
         image: uint8 [H, W, 3] RGB.
         points: float32 [K, 3]: x, y in picture pixels, v (0: not shown here).
-        box: x, y, width, height of the object.
+        box: x, y, width, height of the object, or of the whole picture.
         skeleton: the K keypoints.
     """
 
@@ -96,7 +96,7 @@ def read_support(image: str | Path, points: str | Path) -> Support:
     pixels = read_image(image, size=size)
     height, width = pixels.shape[:2]
     names, rows = _points(given, (width, height), path)
-    box = _box(content.get("box"), rows, (width, height), path)
+    box = _box(content.get("box"), (width, height), path)
     edges = []
     for edge in content.get("edges") or ():
         unknown = [name for name in edge if name not in names]
@@ -173,16 +173,9 @@ def _points(given: Any, size: tuple[int, int], path: Path) -> tuple[tuple[str, .
     return tuple(str(name) for name in given), rows
 
 
-def _box(given: Any, rows: np.ndarray, size: tuple[int, int], path: Path) -> Box:
+def _box(given: Any, size: tuple[int, int], path: Path) -> Box:
     if given is None:
-        shown = rows[rows[:, 2] > 0, :2]
-        if not len(shown):
-            return (0.0, 0.0, float(size[0]), float(size[1]))
-        low, high = shown.min(axis=0), shown.max(axis=0)
-        room = ROOM * max(float((high - low).max()), 0.1 * max(size))
-        x1, y1 = np.maximum(low - room, 0).tolist()
-        x2, y2 = np.minimum(high + room, np.array(size)).tolist()
-        return (x1, y1, x2 - x1, y2 - y1)
+        return (0.0, 0.0, float(size[0]), float(size[1]))
     try:
         x, y, w, h = (float(v) for v in given)
     except (TypeError, ValueError, OverflowError):
@@ -224,4 +217,4 @@ def _from_coco(
     ]
     places = {k: (row[:2] if row[2] > 0 else None) for k, row in zip(names, rows, strict=True)}
     image = next(i for i in listed if i["id"] == one["image_id"])
-    return {"keypoints": places, "box": one.get("bbox"), "edges": edges}, stated_size(image)
+    return {"keypoints": places, "box": one.get("bbox") or None, "edges": edges}, stated_size(image)

@@ -49,8 +49,23 @@ def test_all_forms_say_the_same(picture: Path, tmp_path: Path) -> None:
         assert support.skeleton.flip_pairs == ((0, 1),)
     bare = read_support(picture, points(tmp_path, places))
     assert np.array_equal(bare.points, one.points)
-    x, y, w, h = bare.box  # around the points
-    assert x < 20 and y < 10 and x + w > 30 and y + h > 12.5
+    assert bare.box == (0, 0, 80, 60)
+
+
+def test_without_a_box_the_whole_picture_is_the_support(picture: Path, tmp_path: Path) -> None:
+    """As pictures are looked in without a box: one eye says nothing of how large its animal is."""
+    labels = {
+        "images": [{"id": 3, "file_name": "a.png"}],
+        "annotations": [{"id": 1, "image_id": 3, "category_id": 9, "keypoints": [20, 12, 2]}],
+        "categories": [{"id": 9, "name": "x", "keypoints": ["nose"]}],
+    }
+    for content in ({"nose": [20, 12]}, {"keypoints": {"nose": [20, 12]}, "box": None}, labels):
+        support = read_support(picture, points(tmp_path, content))
+        assert support.box == (0, 0, 80, 60)
+        crop = square_crop((0, 0, 80, 60), 32)
+        np.testing.assert_allclose(
+            support.crop(32, 1.25)[0], crop.image(support.image).transpose(2, 0, 1) / 127.5 - 1, atol=1e-6
+        )  # fmt: skip
 
 
 def test_a_coco_json_states_whether_its_picture_was_turned(tmp_path: Path) -> None:
