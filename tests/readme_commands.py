@@ -109,6 +109,14 @@ RUN_AS = {
         "genloc fit --config configs/visual.yaml --config configs/prior/sd15.yaml --config configs/visual/mp100.yaml "
         f"--data.root data/categories {ONE_STEP}"
     ),
+    "genloc fit --config configs/visual.yaml --config configs/prior/sd15.yaml --config configs/visual/mp100.yaml "
+    "--data.train.annotations cross_category_annotations/fewshot_train_humanface.json --data.val null "
+    "--data.test.annotations cross_category_annotations/fewshot_test_humanface.json --name mp100_humanface": (
+        "genloc fit --config configs/visual.yaml --config configs/prior/sd15.yaml --config configs/visual/mp100.yaml "
+        "--data.train.annotations cross_category_annotations/fewshot_train_humanface.json --data.val null "
+        "--data.test.annotations cross_category_annotations/fewshot_test_humanface.json --name mp100_humanface "
+        f"--data.root data/categories {ONE_STEP}"
+    ),
     "genloc predict lake.jpg --adapter runs/visual/adapter --like heron.jpg --points heron.json": (
         "genloc predict lake.jpg --adapter runs/asked/adapter --like heron.jpg --points heron.json"
     ),

@@ -65,6 +65,9 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for part in ("train", "val", "test"):
         name = f"annotations/mp100_split1_{part}.json"
         write_categories(clone / "data" / "categories", name=name)
+    for part in ("train", "test"):
+        name = f"cross_category_annotations/fewshot_{part}_humanface.json"
+        write_categories(clone / "data" / "categories", name=name)
     # One species of each family of Table 6.
     write_zoo(zoo, per_species=4, size=64, species=(1, 7, 19, 21, 25), workers=1)
     train, val = (read_source(zoo / f"annotations/ap10k-{p}-split1.json") for p in ("train", "val"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
@@ -22,25 +22,34 @@ def said(function: Callable[..., Any]) -> Callable[..., Any]:
     return answer
 
 
+def beside(function: Callable[..., Any], outputs: Sequence[Any]) -> Callable[..., Any]:
+    """As `said`, and all stays as it is: an error would cover the outputs until it is closed."""
+
+    @functools.wraps(function)
+    def answer(*given: Any) -> Any:
+        try:
+            return function(*given)
+        except (ValueError, OSError) as error:
+            gr.Warning(str(error), title="Error", duration=12)
+            return [gr.skip() for _ in outputs]
+
+    return answer
+
+
 def on(event: Any, function: Callable[..., Any], inputs: Any, outputs: Any) -> Any:
     """One at a time, not offered to programs, mistakes said in a line."""
+    clicked = event.event_name == "select"  # a picture that must stay in sight for the next click
     return event(
-        said(function), inputs, outputs, concurrency_id="model", api_visibility="private",
-        trigger_mode="multiple" if event.__name__ == "select" else "once",
+        beside(function, outputs) if clicked else said(function), inputs, outputs,
+        concurrency_id="model", api_visibility="private", trigger_mode="multiple" if clicked else "once",
     )  # fmt: skip
 
 
 def on_upload(upload: gr.File, function: Callable[..., Any], inputs: Any, outputs: Any) -> None:
     """As `on`; the component is ready for the next file, whatever became of this one."""
 
-    def answer(*given: Any) -> Any:
-        try:
-            return [*function(*given), None]
-        except (ValueError, OSError) as error:
-            gr.Warning(str(error), title="Error", duration=12)
-            return [*(gr.skip() for _ in outputs), None]
-
-    on(upload.upload, answer, inputs, [*outputs, upload])
+    answer = beside(function, outputs)
+    on(upload.upload, lambda *given: [*answer(*given), None], inputs, [*outputs, upload])
 
 
 def given(kept: Any) -> Any:

@@ -130,11 +130,13 @@ class _Layout:
             elem_id="phrases",
         )  # fmt: skip
         find = gr.Button("Find them", variant="primary", elem_id="find-words")
+        unread = _note("unread-words")
 
         def answer(picture: PagePicture, said: str) -> Any:
-            return self._answered([(given(picture), self.tasks.words(given(picture), said))])
+            found = self.tasks.words(given(picture), said)
+            return [*self._answered([(given(picture), found)]), _said(self.tasks.unread(said))]
 
-        on(find.click, answer, [self.picture, phrases], results("words"))
+        on(find.click, answer, [self.picture, phrases], [*results("words"), unread])
 
     def _example(self, shown: PagePicture) -> None:
         gr.Markdown("Click points on one picture; they are looked for in yours and in any others.")
@@ -223,9 +225,10 @@ class _Layout:
             gr.Markdown("The candidates are the points of the example: click at least two there.",
                         elem_classes="genloc-small")  # fmt: skip
         self.candidates = gr.Textbox(
-            label="Candidates, one a line; empty: the adapter's own keypoints", lines=2,
+            label="Candidates, at least two, one a line; empty: the adapter's own keypoints", lines=2,
             visible=able and "words" not in self.tasks.lacking, elem_id="candidates",
         )  # fmt: skip
+        self.unread = _note("unread-candidates")
         with gr.Row(visible=able):
             self.pointed = gr.Image(
                 label="The place", interactive=False, buttons=[], height=320, elem_id="pointed", format="webp"
@@ -242,10 +245,11 @@ class _Layout:
             at = picture.from_page(*event.index)
             if how == CORNERS:
                 picture = picture.with_corner(at)
-                return picture, picture.on_page(), gr.skip(), gr.skip(), gr.skip()
-            chance = self.tasks.place(picture, at, phrases=candidates or "", example=example)
-            tab = gr.Tabs(selected="place")
-            return picture, gr.skip(), pointed_at(picture, at), chance, tab
+                return picture, picture.on_page(), *[gr.skip()] * 4
+            said = candidates or ""
+            chance = self.tasks.place(picture, at, phrases=said, example=example)
+            tab, unread = gr.Tabs(selected="place"), _said(self.tasks.unread(said))
+            return picture, gr.skip(), pointed_at(picture, at), chance, unread, tab
 
         def on_example(how: str, name: str, example: Example, event: gr.SelectData) -> Any:
             example = given(example)
@@ -259,7 +263,7 @@ class _Layout:
         on(
             self.view.select, on_picture,
             [self.click, self.picture, self.candidates, self.example],
-            [self.picture, self.view, self.pointed, self.names, self.tabs],
+            [self.picture, self.view, self.pointed, self.names, self.unread, self.tabs],
         )  # fmt: skip
         on(
             self.support_view.select, on_example,
@@ -279,6 +283,15 @@ class _Layout:
         if task in self.tasks.lacking:
             gr.Markdown(self.tasks.lacking[task], elem_classes="genloc-cannot")
         return task not in self.tasks.lacking
+
+
+def _note(name: str) -> gr.Markdown:
+    """Where `_said` says something of an answer."""
+    return gr.Markdown(visible=False, elem_id=name, elem_classes="genloc-note")
+
+
+def _said(text: str) -> gr.Markdown:
+    return gr.Markdown(plain(text), visible=bool(text))
 
 
 def _taken(path: str) -> Any:

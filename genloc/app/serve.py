@@ -80,7 +80,7 @@ def serving(
         The page's address, and the folder of its files, which is removed afterwards.
 
     Raises:
-        OSError: the port is taken.
+        OSError: the port is taken, or none is free.
         ModuleNotFoundError: gradio is not installed.
     """
     with own_folder() as folder, _environment(SILENT | {"GRADIO_TEMP_DIR": str(folder)}):
@@ -88,8 +88,7 @@ def serving(
         from starlette.middleware.trustedhost import TrustedHostMiddleware
 
         from genloc.app.page import FORGET, SWEEP, make_page
-        from genloc.app.picture import MOST_BYTES, zoo_pictures
-        from genloc.app.style import CSS, theme
+        from genloc.app.picture import zoo_pictures
 
         page = make_page(
             tasks, zoo_pictures(), folder, forget=forget or FORGET, sweep=sweep or SWEEP
@@ -102,28 +101,46 @@ def serving(
             Middleware(BoundedUploads, folder=folder),
         ]
         try:
-            _, url, _ = page.launch(
-                server_name=LOCAL[0],
-                server_port=port,
-                share=False,
-                inbrowser=False,
-                prevent_thread_lock=True,
-                quiet=True,
-                show_error=True,
-                max_file_size=MOST_BYTES,
-                footer_links=[],
-                run_history=False,
-                enable_monitoring=False,
-                ssr_mode=False,
-                pwa=False,
-                mcp_server=False,
-                theme=theme(),
-                css=CSS,
-                app_kwargs={"middleware": middleware},
-            )
+            url = _launched(page, port, middleware)
             yield url, folder
         finally:
             page.close(verbose=False)
+
+
+def _launched(page: Any, port: int | None, middleware: list[Any]) -> str:
+    """Start the server in a thread of its own; the page's address."""
+    from genloc.app.picture import MOST_BYTES
+    from genloc.app.style import CSS, theme
+
+    try:
+        _, url, _ = page.launch(
+            server_name=LOCAL[0],
+            server_port=port,
+            share=False,
+            inbrowser=False,
+            prevent_thread_lock=True,
+            quiet=True,
+            show_error=True,
+            max_file_size=MOST_BYTES,
+            footer_links=[],
+            run_history=False,
+            enable_monitoring=False,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            theme=theme(),
+            css=CSS,
+            app_kwargs={"middleware": middleware},
+        )
+    except OSError as error:
+        if error.errno is not None:
+            raise
+        # Gradio's own, after the port or its hundred ports were tried.
+        said = f"--port {port} is taken; give another or leave it out"
+        if port is None:
+            said = "no port from 7860 on is free; give one by --port"
+        raise OSError(said) from error
+    return str(url)
 
 
 @contextmanager

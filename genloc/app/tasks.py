@@ -188,6 +188,21 @@ class Tasks:
             asked = self.predictor.looking_for(condition(), skeleton)
         return asked(picture.rgb, picture.where, keep_heatmaps=True)
 
+    def unread(self, phrases: str) -> str:
+        """Which words of the phrases the prior has never read, in a sentence; "" where that says nothing.
+
+        Raises:
+            ValueError, FileNotFoundError: as `words`.
+        """
+        if not isinstance(self.condition, TextCondition) or not phrases.strip():
+            return ""
+        if not (unread := self.condition.asking(listed(phrases)).unread()):
+            return ""
+        return (
+            f"The prior has never read {', '.join(unread)}: it spells out what it does not know, and what is found "
+            "for it may be anything."
+        )
+
     def example(self, example: Example, pictures: Sequence[PagePicture]) -> list[Keypoints]:
         """The example's points, on each picture.
 
@@ -215,12 +230,18 @@ class Tasks:
             example: whose points are the candidates, for an adapter asked by examples and without one.
 
         Raises:
-            ValueError: no candidates, or a place outside of what the model sees.
+            ValueError: less than two candidates, or a place outside of what the model sees.
         """
         self._able("place")
         predictor = self.predictor
         if isinstance(self.condition, TextCondition) and phrases.strip():
-            words, skeleton = ask(self.condition, listed(phrases))
+            candidates = listed(phrases)
+            if len(candidates) < 2:
+                raise ValueError(
+                    "One candidate alone is always taken to be there: write at least two candidates, one a line, or "
+                    "none for the adapter's own keypoints."
+                )
+            words, skeleton = ask(self.condition, candidates)
             with torch.no_grad():
                 predictor = predictor.looking_for(words(), skeleton)
         elif self.condition is None or isinstance(self.condition, VisualCondition):
@@ -229,6 +250,10 @@ class Tasks:
                     "The candidates are the points of the example: click at least two there first."
                 )
             predictor = self._showing(example.support())
+        elif predictor.skeleton.num_keypoints < 2:
+            raise ValueError(
+                "This adapter has one keypoint alone, which would be taken to be there wherever you click."
+            )
         (named,) = predictor.identify(picture.rgb, [at], picture.where, name=picture.name)
         return named
 

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genloc.cli.localizer import read_localizer
+
 if TYPE_CHECKING:
     from genloc.media import Pictures, Video
     from genloc.predictor import KeypointPredictor
@@ -57,8 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     example.add_argument("--like", type=Path, action="append", default=[], metavar="PICTURE",
                          help="a picture that shows it")  # fmt: skip
     example.add_argument("--points", type=Path, action="append", default=[], metavar="JSON",
-                         help='its keypoints: {"keypoints": {"beak": [120, 84], "tail": null}}, and a "box" where '
-                         "there is one; or a COCO json")  # fmt: skip
+                         help='its keypoints: {"keypoints": {"beak": [120, 84], "tail": null}}, and a "box" around '
+                         "what it shows (the whole picture, if not said); or a COCO json")  # fmt: skip
 
     where = parser.add_argument_group("where to look (the whole picture, if nothing is said)")
     source = where.add_mutually_exclusive_group()
@@ -120,7 +122,7 @@ def run(arguments: Sequence[str]) -> int:
 
     out = given.out or Path("predictions") / _stem(given.input)
     media = find_media(given.input, but=out)
-    predictor = _predictor(given)
+    predictor = read_localizer(given)
     media, boxes, image_ids = _where(given, media, predictor)
 
     from genloc.streaming.journal import Journal
@@ -150,45 +152,6 @@ def run(arguments: Sequence[str]) -> int:
         if path is not None:
             print(path)
     return 0
-
-
-def _predictor(given: argparse.Namespace) -> KeypointPredictor:
-    from genloc.data.support import read_supports
-    from genloc.predictor import KeypointPredictor
-
-    if (Path(given.adapter) / "language.yaml").is_file():
-        from genloc.language.saved import language_predictor
-
-        if given.ask or given.like or given.flip_test:
-            raise ValueError(
-                f"--adapter {given.adapter} holds a language model, which is asked for its own keypoints; "
-                "leave out --ask, --like and --flip-test"
-            )
-        return language_predictor(
-            given.adapter, prior=_prior(given), batch_size=given.batch_size, device=given.device
-        )
-    return KeypointPredictor.from_pretrained(
-        given.adapter,
-        prior=_prior(given),
-        phrases=given.ask,
-        like=read_supports(given.like, given.points) if given.like or given.points else (),
-        flip_test=given.flip_test,
-        batch_size=given.batch_size,
-        device=given.device,
-    )
-
-
-def _prior(given: argparse.Namespace) -> Any:
-    """What the adapter's prior is read from: a tokenizer can only be given together with it."""
-    if given.tokenizer is None:
-        return given.prior
-    if given.prior is None:
-        raise ValueError(
-            f"--tokenizer {given.tokenizer}: give --prior as well, the file that the tokenizer belongs to"
-        )
-    from genloc.models.prior import Prior
-
-    return Prior(given.prior, tokenizer=given.tokenizer)
 
 
 def _where(

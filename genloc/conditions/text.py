@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -200,9 +200,16 @@ class TextCondition(nn.Module):
         """The same condition for other keypoints: `phrases` become its keypoints. Shares all weights.
 
         Raises:
-            ValueError: no phrase, an empty one, or one twice.
+            ValueError: no phrase, an empty one, one twice, a bare text, or what is no text.
         """
-        said = tuple(" ".join(phrase.split()) for phrase in phrases)
+        # A text is itself a sequence of texts: "nose" would ask for n, o, s and e.
+        given = (
+            phrases if isinstance(phrases, str) or not isinstance(phrases, Iterable) else [*phrases]
+        )
+        if not isinstance(given, list) or not all(isinstance(phrase, str) for phrase in given):
+            hint = f"; give {[given]}" if isinstance(given, str) else ""
+            raise ValueError(f"phrases: expected a list of texts, got {given!r}{hint}")
+        said = tuple(" ".join(phrase.split()) for phrase in given)
         if not said or not all(said):
             raise ValueError(
                 f"phrases: expected at least one, none of them empty, got {list(said)}"

@@ -4,14 +4,16 @@
      "box": [40, 30, 200, 180], "edges": [["beak", "left_eye"]]}
 
 `box` (x, y, width, height) and `edges` may be left out, null is a keypoint that this picture does not
-show. A COCO keypoints json that lists the picture will do as well. Pixels: (0, 0) is the centre of the
-top-left pixel.
+show. A COCO keypoints json that lists the picture will do as well. Without a box (in COCO: `bbox`) the
+example is the whole picture, as where to look is: points alone say nothing of how large their object is.
+Pixels: (0, 0) is the centre of the top-left pixel.
 
 Letters: K keypoints, H, W picture pixels, S shots.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Sequence
@@ -21,13 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from genloc.data.annotation import stated_size
+from genloc.data.annotation import FAR, stated_size, whole
 from genloc.data.image import read_image
 from genloc.data.transforms import square_crop
-from genloc.skeleton import DEFAULT_SIGMA, Skeleton, coco_edges, mirror_pairs
+from genloc.skeleton import DEFAULT_SIGMA, Skeleton, coco_edges, mirror_pairs, read_coco_json
 
 Box = tuple[float, float, float, float]
-ROOM = 0.2  # around the points where no box is given, as a part of their extent
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +38,7 @@ class Support:
     Args:
         image: uint8 [H, W, 3] RGB.
         points: float32 [K, 3]: x, y in picture pixels, v (0: not shown here).
-        box: x, y, width, height of the object.
+        box: x, y, width, height of the object, or of the whole picture.
         skeleton: the K keypoints.
     """
 
@@ -81,10 +82,10 @@ def read_support(image: str | Path, points: str | Path) -> Support:
         raise FileNotFoundError(f"points: no file {path.absolute()}")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:  # also UnicodeDecodeError
+    except (ValueError, RecursionError) as error:  # also UnicodeDecodeError
         raise ValueError(f"points: {path} is not a json file: {error}") from None
     if isinstance(content, dict) and "annotations" in content:
-        content, size = _from_coco(content, Path(image).name, path)
+        content, size = _from_coco(read_coco_json(path), Path(image).name, path)
     if not isinstance(content, dict):
         raise ValueError(
             f"points: {path} holds a {type(content).__name__}, expected an object such as "
@@ -96,16 +97,9 @@ def read_support(image: str | Path, points: str | Path) -> Support:
     pixels = read_image(image, size=size)
     height, width = pixels.shape[:2]
     names, rows = _points(given, (width, height), path)
-    box = _box(content.get("box"), rows, (width, height), path)
-    edges = []
-    for edge in content.get("edges") or ():
-        unknown = [name for name in edge if name not in names]
-        if len(edge) != 2 or unknown:
-            raise ValueError(f"points: {path}: edge {edge} must be two of {list(names)}")
-        edges.append((names.index(edge[0]), names.index(edge[1])))
-    skeleton = Skeleton(
-        path.stem, names, tuple(edges), mirror_pairs(names), (DEFAULT_SIGMA,) * len(names)
-    )
+    box = _box(content.get("box"), (width, height), path)
+    edges = _edges(content.get("edges") or [], names, path)
+    skeleton = Skeleton(path.stem, names, edges, mirror_pairs(names), (DEFAULT_SIGMA,) * len(names))
     return Support(pixels, rows, box, skeleton)
 
 
@@ -173,26 +167,32 @@ def _points(given: Any, size: tuple[int, int], path: Path) -> tuple[tuple[str, .
     return tuple(str(name) for name in given), rows
 
 
-def _box(given: Any, rows: np.ndarray, size: tuple[int, int], path: Path) -> Box:
+def _edges(given: Any, names: tuple[str, ...], path: Path) -> tuple[tuple[int, int], ...]:
+    if not isinstance(given, list):
+        raise ValueError(
+            f"points: {path}: edges is {str(given)[:60]}, expected a list of pairs of names, such as "
+            '[["beak", "left_eye"]]'
+        )
+    for edge in given:
+        if not isinstance(edge, list) or len(edge) != 2 or any(name not in names for name in edge):
+            raise ValueError(f"points: {path}: edge {str(edge)[:60]} must be two of {list(names)}")
+    return tuple((names.index(a), names.index(b)) for a, b in given)
+
+
+def _box(given: Any, size: tuple[int, int], path: Path) -> Box:
     if given is None:
-        shown = rows[rows[:, 2] > 0, :2]
-        if not len(shown):
-            return (0.0, 0.0, float(size[0]), float(size[1]))
-        low, high = shown.min(axis=0), shown.max(axis=0)
-        room = ROOM * max(float((high - low).max()), 0.1 * max(size))
-        x1, y1 = np.maximum(low - room, 0).tolist()
-        x2, y2 = np.minimum(high + room, np.array(size)).tolist()
-        return (x1, y1, x2 - x1, y2 - y1)
+        return (0.0, 0.0, float(size[0]), float(size[1]))
+    where = f"points: {path}: box is {str(given)[:60]}"
+    if not isinstance(given, list) or len(given) != 4:
+        raise ValueError(f"{where}, expected x, y, width, height")
     try:
         x, y, w, h = (float(v) for v in given)
     except (TypeError, ValueError, OverflowError):
-        raise ValueError(f"points: {path}: box is {given}, expected x, y, width, height") from None
-    if not (w > 0 and h > 0 and math.isfinite(x + y + w + h)):
-        raise ValueError(f"points: {path}: box is {given}, expected width and height above 0")
+        raise ValueError(f"{where}, expected x, y, width, height") from None
+    if not (w > 0 and h > 0 and all(abs(v) < FAR for v in (x, y, w, h))):
+        raise ValueError(f"{where}, expected width and height above 0, in pixels of the picture")
     if x >= size[0] or y >= size[1] or x + w <= 0 or y + h <= 0:
-        raise ValueError(
-            f"points: {path}: box {given} lies outside the picture of {size[0]} x {size[1]} pixels"
-        )
+        raise ValueError(f"{where}, outside the picture of {size[0]} x {size[1]} pixels")
     return (x, y, w, h)
 
 
@@ -200,28 +200,56 @@ def _from_coco(
     content: dict[str, Any], name: str, path: Path
 ) -> tuple[dict[str, Any], tuple[int, int] | None]:
     """The one annotation of a picture, in our own form, and the size that is stated for the picture."""
-    listed = [i for i in content.get("images", ()) if Path(str(i.get("file_name"))).name == name]
-    ids = {i["id"] for i in listed}
-    found = [
-        a
-        for a in content["annotations"]
-        if a.get("image_id") in ids and any(a.get("keypoints") or ())
-    ]
+    if isinstance(content["images"], dict):  # Animal Pose's own form, where boxes are two corners
+        raise ValueError(
+            f"points: {path}: images is an object, expected a list; write the points of this one picture "
+            'as {"keypoints": {"nose": [120, 84]}, "box": [x, y, width, height]}'
+        )
+    listed = {}
+    for image in content["images"]:
+        if Path(str(image.get("file_name"))).name != name:
+            continue
+        if (id_ := whole(image.get("id"))) is None:
+            raise ValueError(
+                f"points: {path}: image {name} has id {str(image.get('id'))[:30]}, expected a whole number"
+            )
+        listed[id_] = image
+    found = []
+    for record in content["annotations"]:
+        if (image_id := whole(record.get("image_id"))) in listed:
+            rows = _triples(record, path)
+            if (rows[:, 2] > 0).any():
+                found.append((record, rows.tolist(), listed[image_id]))
     if len(found) != 1:
         raise ValueError(
             f"points: {path} has {len(found)} labelled instances in the picture {name}, expected one"
         )
-    one = found[0]
-    named = {c["id"]: c for c in content.get("categories", ())}.get(one.get("category_id"), {})
-    rows = np.array(one["keypoints"], float).reshape(-1, 3).tolist()
-    names = named.get("keypoints") or [f"keypoint_{k}" for k in range(len(rows))]
+    one, rows, image = found[0]
+    categories = {c["id"]: c for c in content["categories"]}
+    named = categories.get(whole(one.get("category_id")), {})
+    names = [str(k) for k in named.get("keypoints") or ()]
+    names = names or [f"keypoint_{k}" for k in range(len(rows))]
     if len(names) != len(rows):
         raise ValueError(
             f"points: {path}: {len(rows)} keypoints are labelled but {len(names)} are named"
         )
+    if len(set(names)) != len(names):
+        raise ValueError(f"points: {path}: category {named['id']} has a name twice: {names}")
     edges = [
         [names[a], names[b]] for a, b in coco_edges(named.get("skeleton") or (), len(names), path)
     ]
     places = {k: (row[:2] if row[2] > 0 else None) for k, row in zip(names, rows, strict=True)}
-    image = next(i for i in listed if i["id"] == one["image_id"])
-    return {"keypoints": places, "box": one.get("bbox"), "edges": edges}, stated_size(image)
+    box = one.get("bbox") or None
+    return {"keypoints": places, "box": box, "edges": edges}, stated_size(image)
+
+
+def _triples(record: dict[str, Any], path: Path) -> np.ndarray:
+    """Its keypoints as float64 [K, 3]: x, y, v, flat or nested in the file; null becomes NaN."""
+    given = record.get("keypoints") or []
+    with contextlib.suppress(TypeError, ValueError, OverflowError):
+        if isinstance(given, list):
+            return np.array(given, float).reshape(-1, 3)
+    raise ValueError(
+        f"points: {path}: annotation {str(record.get('id'))[:30]}: keypoints is {str(given)[:60]}, expected "
+        "x, y, v for each"
+    )

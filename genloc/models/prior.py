@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from genloc.models.text_encoder import TextEncoder, longest
+from genloc.models.tokenizer import check_vocabulary, given_tokenizer
 from genloc.models.weights import Weights, find_weights
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -74,8 +75,8 @@ class Prior(nn.Module):
         """Read VAE, U-Net and noise schedule; a second call does nothing. Returns self.
 
         Raises:
-            FileNotFoundError: absent weights (what was looked for, where, what to do).
-            ValueError: weights that cannot be used.
+            FileNotFoundError: absent weights (what was looked for, where, what to do), or no folder `tokenizer`.
+            ValueError: weights or a `tokenizer` that cannot be used.
         """
         if not self.loaded:
             # A trainer may have made another device the default while it configures a model.
@@ -87,6 +88,8 @@ class Prior(nn.Module):
         from diffusers import DDPMScheduler
 
         weights: Weights = find_weights(self.source, config=self._config, tokenizer=self._tokenizer)
+        if self._tokenizer is not None:
+            given_tokenizer(self._tokenizer)  # refused now, not with the first words
         unet: Any = weights.unet()
         vae: Any = weights.vae()
         for name in (
@@ -213,7 +216,10 @@ class Prior(nn.Module):
         assert self._weights is not None
         if self._text is None:
             # A tuple, not a submodule: it neither moves with the prior nor counts as part of it.
-            self._text = (self._weights.tokenizer(), self._fresh_text_encoder())
+            tokenizer, encoder = self._weights.tokenizer(), self._fresh_text_encoder()
+            if tokenizer is not None:
+                check_vocabulary(tokenizer, encoder, self.source)
+            self._text = (tokenizer, encoder)
         return self._text
 
     def _fresh_text_encoder(self) -> nn.Module:

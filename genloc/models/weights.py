@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 from torch import Tensor, nn
 
+from genloc.models.tokenizer import read_tokenizer
+
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
 WEIGHTS = {
@@ -308,12 +310,3 @@ def read_text_encoder(config: Path, file: Path, prefix: str = "") -> nn.Module:
     except RuntimeError as error:
         raise ValueError(f"{file}: its text encoder does not fit {config}: {error}") from error
     return encoder.eval()
-
-
-def read_tokenizer(folder: str | Path | None) -> Any | None:
-    """The tokenizer in `folder`; None where there is none."""
-    if folder is None or not Path(folder).is_dir():
-        return None
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(str(folder), local_files_only=True)

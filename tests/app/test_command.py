@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ import numpy as np
 import pytest
 
 from genloc.app.picture import zoo_pictures
+from genloc.app.serve import serving
+from genloc.app.tasks import Tasks
 from genloc.cli import main
 from genloc.predictor import KeypointPredictor
 from tests.make_adapter import write_adapter
@@ -113,3 +116,28 @@ def test_which_signals_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
         signal.signal(signal.SIGHUP, before[1])
     assert ended == [True] * 3
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)) == before
+
+
+def test_a_port_that_is_taken_is_said_in_a_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        assert main(["app", "--no-browser", "--device", "cpu", "--port", str(port)]) == 2
+    error = capsys.readouterr().err
+    assert f"genloc app: --port {port} is taken; give another or leave it out\n" in error
+    assert "Traceback" not in error
+    assert not list(tmp_path.glob("genloc-app-*"))
+
+
+def test_without_a_free_port_one_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    def launch(*_: Any, **__: Any) -> None:
+        raise OSError("Cannot find empty port in range: 7860-7959")
+
+    monkeypatch.setattr("gradio.Blocks.launch", launch)
+    page = serving(Tasks.untrained(device="cpu"))
+    with pytest.raises(OSError, match=r"no port from 7860 on is free; give one by --port"), page:
+        pass

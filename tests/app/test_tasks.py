@@ -21,7 +21,7 @@ from genloc.app.picture import ON_PAGE, PagePicture, zoo_pictures
 from genloc.app.tasks import DRAW, QUICKSTART, TRAIN, Tasks, listed, newest_adapter
 from genloc.card import prior_has_seen
 from genloc.predictor import KeypointPredictor
-from genloc.skeleton import AP10K
+from genloc.skeleton import AP10K, Skeleton
 from tests.make_adapter import write_adapter, write_text_adapter, write_visual_adapter
 
 
@@ -91,6 +91,18 @@ def test_words_are_the_predictors(words: Tasks, folder: Path, pictures: list[Pag
     np.testing.assert_array_equal(found.xy, predictor(pictures[0].rgb, pictures[0].box).xy)
     assert found.names == ("the left paw", "nose")
     assert words.keypoints(pictures[0]).names == AP10K.keypoints
+
+
+@pytest.mark.filterwarnings("ignore:never read")
+def test_words_that_the_prior_has_never_read_are_said(
+    words: Tasks, learned: Tasks, pictures: list[PagePicture]
+) -> None:
+    """Its answer looks like any other."""
+    phrases = "the nose of froblication\nthe tail of a gizmo"
+    assert words.words(pictures[0], phrases).names == tuple(phrases.splitlines())
+    assert words.unread(phrases).startswith("The prior has never read froblication, gizmo: ")
+    assert words.unread("the nose\n") == ""
+    assert words.unread(" \n") == "" == learned.unread("froblication")  # nothing is asked by words
 
 
 def test_an_example_is_the_predictors(
@@ -170,8 +182,18 @@ def test_candidates_come_from_words_or_the_example(
     assert set(chance) == {"p0", "p1", "p2"}
     with pytest.raises(ValueError, match="at least two"):
         visual.place(pictures[0], (190, 190), example=example_of(pictures[1], 1))
+    with pytest.raises(ValueError, match="at least two candidates"):
+        words.place(pictures[0], (190, 190), phrases="\n the nose \n")
     with pytest.raises(ValueError, match="outside of the box"):
         words.place(pictures[0], (-4000, 190))
+
+
+def test_one_keypoint_alone_names_no_place(tmp_path: Path, pictures: list[PagePicture]) -> None:
+    """Its share would be 1 wherever one clicks."""
+    nose = Skeleton("nose", ("nose",), (), (), (0.05,))
+    tasks = Tasks.of_adapter(write_adapter(tmp_path, skeleton=nose), device="cpu")
+    with pytest.raises(ValueError, match="one keypoint alone"):
+        tasks.place(pictures[0], (190, 190))
 
 
 def test_what_cannot_be_done_names_the_command_that_trains_it(

@@ -94,6 +94,33 @@ def test_keypoints_and_words_are_the_predictors(
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:never read")
+def test_words_that_were_never_read_are_said_beside_the_answer(page: tuple[Any, Path]) -> None:
+    shown, _ = page
+
+    def click(phrases: str) -> None:
+        shown.get_by_role("tab", name="A place").click()
+        shown.locator("#candidates textarea").fill(phrases)
+        shown.locator("#picture img").first.click(position={"x": 120, "y": 120})
+
+    shown.get_by_role("tab", name="Words").click()
+    shown.locator("#phrases textarea").fill("the nose of a gizmo")
+    shown.click("#find-words")
+    unread = "The prior has never read gizmo: it spells out"
+    shown.locator("#unread-words").get_by_text(unread).wait_for()
+    shown.locator("#phrases textarea").fill("the nose")
+    shown.click("#find-words")
+    shown.locator("#unread-words").wait_for(state="hidden")
+
+    click("the nose")
+    shown.get_by_text("write at least two candidates").first.wait_for()
+    # and the picture stays in sight
+    click("the nose\na gizmo of the dog")
+    shown.locator("#unread-candidates").get_by_text(unread).wait_for()
+    shown.locator("#names").get_by_text("a gizmo of the dog").first.wait_for()
+
+
+@pytest.mark.slow
 def test_mistakes_are_a_line_and_the_page_goes_on(page: tuple[Any, Path], tmp_path: Path) -> None:
     shown, folder = page
     for i in range(17):

@@ -169,6 +169,9 @@ def test_asked_by_words(pictures: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert "or --tokenizer" in capsys.readouterr().err
     more = ["--prior", str(prior), "--tokenizer", tokenizer]
     assert main([*command, "--restart", *more]) == 0
+    assert main([*command, *more[:-1], str(tmp_path / "none")]) == 2
+    error = capsys.readouterr().err
+    assert f"tokenizer: no folder {tmp_path / 'none'}" in error and "Traceback" not in error
 
 
 def test_without_an_adapter_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:

@@ -30,6 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     )
     (folder / "more.json").write_text(json.dumps({"right_gill": [10, 9], "left_gill": None}))
+    (folder / "odd.json").write_text(json.dumps({"keypoints": {"left_gill": [20, 12]}, "edges": 5}))
     assert (pictures / "0001.png").is_file()
     return folder
 
@@ -72,6 +73,11 @@ def test_points_of_a_picture_are_looked_for_in_others(folder: Path, tmp_path: Pa
         ((), "visual", "asked by examples"),
         (("--like", "0001"), "visual", "once for each --like"),
         (("--like", "0001", "--points", "none.json"), "visual", "none.json"),
+        (
+            ("--like", "0001", "--points", "odd.json"),
+            "visual",
+            "odd.json: edges is 5, expected a list",
+        ),
         (("--like", "0001", "--points", "points.json"), "learned", "not by examples"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -237,12 +238,17 @@ def test_asking_other_phrases(prior: Prior) -> None:
         asked()[0], condition.embed(["the left paw", "the right paw", "a nose"])
     )
     assert condition().shape == (1, 6, CHANNELS), "the condition itself asks what it asked"
-    for phrases, message in (
+    wrong: list[tuple[Any, str]] = [
         ([], "at least one"),
         (["nose", " "], "none of them empty"),
         (["nose", "nose "], "asked for twice"),
         (["zebra"], "knows none of its words"),
-    ):
+        ("nose", r"expected a list of texts, got 'nose'; give \['nose'\]"),
+        (["nose", 3], r"expected a list of texts, got \['nose', 3\]"),
+        ([b"nose"], r"expected a list of texts"),
+        (3, r"expected a list of texts, got 3$"),
+    ]
+    for phrases, message in wrong:
         with pytest.raises(ValueError, match=message):
             ask(condition, phrases)
     with pytest.raises(ValueError, match="LearnedCondition, made for its own keypoints"):

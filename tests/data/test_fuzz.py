@@ -21,6 +21,7 @@ import genloc
 from genloc.data.batch import KeypointDataset
 from genloc.data.coco import CocoKeypoints
 from genloc.data.image import read_image
+from genloc.data.support import read_support
 from genloc.labels.check import check_labels
 from genloc.skeleton import AP10K, load_skeleton
 from tests.make_coco import write_coco
@@ -117,6 +118,48 @@ def test_any_json_is_read_or_refused_in_a_sentence(
                 KeypointDataset(source, crop_size=16)[0]
     with read_or_refused():
         check_labels(path, folder / "images")
+
+
+def own_points() -> dict[str, Any]:
+    places = {"left_eye": [20, 12.5, 2], "right_eye": [30, 10], "tail": None}
+    return {"keypoints": places, "box": [10, 5, 20, 20], "edges": [["left_eye", "tail"]]}
+
+
+@st.composite
+def own_places(draw: st.DrawFn) -> tuple[list[Any], Any]:
+    """As `places`, in the form of one picture's points."""
+    part = draw(st.sampled_from(["keypoints", "box", "edges"]))
+    way: list[Any] = [part]
+    if draw(st.booleans()):
+        way.append(draw(st.sampled_from(["left_eye", "tail"] if part == "keypoints" else [0, 1])))
+        if draw(st.booleans()):
+            way.append(draw(st.sampled_from([0, 1])))
+    return way, draw(junk)
+
+
+@given(own=st.lists(own_places(), max_size=2), coco=st.lists(places(), max_size=3), other=junk)
+@example(own=[(["edges"], [1])], coco=[(["images", 0], {"file_name": "0001.png"})], other=5)
+@example(own=[(["edges"], 5)], coco=[(["images"], 5)], other=[])
+@example(own=[], coco=[(["annotations", 0, "keypoints"], [1, 2])], other={})
+@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+def test_any_json_as_an_example_is_read_or_refused_in_a_sentence(
+    tmp_path_factory: pytest.TempPathFactory,
+    own: list[tuple[list[Any], Any]],
+    coco: list[tuple[list[Any], Any]],
+    other: Any,
+) -> None:
+    folder = tmp_path_factory.mktemp("fuzz")
+    contents = [own_points(), clean(folder)]
+    for content, changes in zip(contents, (own, coco), strict=True):
+        for way, value in changes:
+            put(content, way, value)
+    for content in (*contents, other):
+        (folder / "points.json").write_text(json.dumps(content))
+        with read_or_refused("points.json"):
+            image, places, visible = read_support(
+                folder / "images" / "0001.png", folder / "points.json"
+            ).crop(16, 1.25)
+            assert image.shape == (3, 16, 16) and len(places) == len(visible)
 
 
 @given(text=st.one_of(st.binary(max_size=60), junk.map(lambda j: json.dumps(j).encode())))

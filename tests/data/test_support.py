@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -49,8 +50,23 @@ def test_all_forms_say_the_same(picture: Path, tmp_path: Path) -> None:
         assert support.skeleton.flip_pairs == ((0, 1),)
     bare = read_support(picture, points(tmp_path, places))
     assert np.array_equal(bare.points, one.points)
-    x, y, w, h = bare.box  # around the points
-    assert x < 20 and y < 10 and x + w > 30 and y + h > 12.5
+    assert bare.box == (0, 0, 80, 60)
+
+
+def test_without_a_box_the_whole_picture_is_the_support(picture: Path, tmp_path: Path) -> None:
+    """As pictures are looked in without a box: one eye says nothing of how large its animal is."""
+    labels = {
+        "images": [{"id": 3, "file_name": "a.png"}],
+        "annotations": [{"id": 1, "image_id": 3, "category_id": 9, "keypoints": [20, 12, 2]}],
+        "categories": [{"id": 9, "name": "x", "keypoints": ["nose"]}],
+    }
+    for content in ({"nose": [20, 12]}, {"keypoints": {"nose": [20, 12]}, "box": None}, labels):
+        support = read_support(picture, points(tmp_path, content))
+        assert support.box == (0, 0, 80, 60)
+        crop = square_crop((0, 0, 80, 60), 32)
+        np.testing.assert_allclose(
+            support.crop(32, 1.25)[0], crop.image(support.image).transpose(2, 0, 1) / 127.5 - 1, atol=1e-6
+        )  # fmt: skip
 
 
 def test_a_coco_json_states_whether_its_picture_was_turned(tmp_path: Path) -> None:
@@ -101,6 +117,12 @@ def test_the_crop_is_the_datasets(picture: Path, tmp_path: Path) -> None:
         ({"keypoints": {"a": [1, 2]}, "box": [90, 2, 5, 3]}, "outside the picture"),
         ({"keypoints": {"a": [1, 2]}, "edges": [["a", "b"]]}, "must be two of"),
         ({"images": [], "annotations": [], "categories": []}, "0 labelled instances"),
+        ({"keypoints": {"a": [1, 2]}, "edges": [1]}, r"edge 1 must be two of \['a'\]"),
+        ({"keypoints": {"a": [1, 2], "b": None}, "edges": ["ab"]}, "edge ab must be two of"),
+        ({"keypoints": {"a": [1, 2]}, "edges": 5}, "edges is 5, expected a list"),
+        ({"keypoints": {"a": [1, 2]}, "box": "1234"}, "box is 1234, expected x, y, width"),
+        ({"keypoints": {"a": [1, 2]}, "box": [0, 0, 1e300, 3]}, "expected width and height"),
+        ("[" * 100_000, "not a json file"),
     ],
 )
 def test_what_cannot_be_used_is_said(
@@ -108,6 +130,54 @@ def test_what_cannot_be_used_is_said(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         read_support(picture, points(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"images": 5}, r"a\.json: images is int 5, expected a list"),
+        ({"images": [{"file_name": "a.png"}]}, r"a\.json: image a\.png has id None"),
+        ({"images": {"3": "a.png"}}, r"a\.json: images is an object"),
+        ({"annotations": [5]}, r"a\.json: annotations\[0\] is int 5"),
+        ({"categories": [{"id": 9, "keypoints": 5}]}, r"a\.json: categories\[0\]: keypoints is int 5"),
+        ({"categories": [{"id": 9, "keypoints": ["a", "a"]}]}, r"a\.json: .* a name twice: \['a', 'a'\]"),
+        ({"keypoints": [1, 2]}, r"a\.json: annotation 1: keypoints is \[1, 2\], expected x, y, v"),
+        ({"keypoints": 5}, r"a\.json: annotation 1: keypoints is 5, expected x, y, v"),
+        ({"keypoints": [["a", 1, 2]]}, r"a\.json: annotation 1: keypoints is \[\['a', 1, 2\]\]"),
+        ({"keypoints": [10**400, 1, 2]}, r"a\.json: annotation 1: keypoints is \[1000"),
+        ({"keypoints": [None, 1, 2] * 2}, r"a\.json: 'a' is \[nan, 1.0\]: not finite"),
+        ({"keypoints": [1, 1, 2] * 3}, r"a\.json: 3 keypoints are labelled but 2 are named"),
+    ],
+)  # fmt: skip
+def test_a_coco_json_that_cannot_be_used_is_named(
+    picture: Path, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    one = {"id": 1, "image_id": 3, "category_id": 9, "keypoints": [20, 12, 2, 30, 10, 1]}
+    content: dict[str, Any] = {
+        "images": [{"id": 3, "file_name": "a.png"}],
+        "annotations": [one],
+        "categories": [{"id": 9, "name": "x", "keypoints": ["a", "b"]}],
+    }
+    (one if "keypoints" in change else content).update(change)
+    with pytest.raises(ValueError, match=message):
+        read_support(picture, points(tmp_path, content))
+
+
+def test_of_a_coco_json_only_what_is_labelled_in_the_picture_counts(
+    picture: Path, tmp_path: Path
+) -> None:
+    content = {
+        "images": [{"id": "3", "file_name": "a.png"}, {"file_name": "b.png"}],
+        "annotations": [
+            {"id": 1, "image_id": 3, "category_id": 9, "keypoints": [20, 12, 2], "bbox": []},
+            {"id": 2, "image_id": 3, "category_id": 9, "keypoints": [-1, -1, 0]},
+            {"id": 3, "image_id": 3, "category_id": 9},
+            {"id": 4, "image_id": 7, "category_id": 9, "keypoints": "of another picture"},
+        ],
+        "categories": [{"id": 9, "name": "x", "keypoints": ["nose"]}],
+    }
+    support = read_support(picture, points(tmp_path, content))
+    assert support.points.tolist() == [[20, 12, 2]] and support.box == (0, 0, 80, 60)
 
 
 def test_absent_and_broken_files_are_named(picture: Path, tmp_path: Path) -> None:

@@ -64,9 +64,16 @@ def test_its_adapter_predicts_what_was_tested(run: Path) -> None:
     np.testing.assert_allclose(found.scores[0], expected[:, 2], atol=1e-4)
 
 
-def test_a_flip_test_of_words_is_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_language_model_cannot_be_asked_is_refused(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["predict", str(run.parent.parent / "images"), "--adapter", str(run / "adapter")]
     assert main([*arguments, "--flip-test", "--out", str(run / "p")]) != 0
     assert "leave out --ask" in capsys.readouterr().err
+    (run / "points.json").write_text('{"nose": [3, 4]}')
+    for more in (["--points", str(run / "points.json")], ["--heatmaps"]):
+        assert main([*arguments, *more, "--out", str(run / "p"), "--device", "cpu"]) == 2
+        assert more[0] in capsys.readouterr().err.partition("leave out ")[2]
+        assert not (run / "p").exists()
     assert main([*arguments, "--out", str(run / "p"), "--device", "cpu"]) == 0
     assert (run / "p" / "results.json").is_file()
