@@ -77,7 +77,7 @@ class Crops:
         }
         self.key = short_hash(facts)
         self.folder = folder / f"{source.annotations.stem}-{self.key}"
-        with self._alone():
+        with self.alone():
             if not (self.folder / "labels.pt").is_file():
                 crops = KeypointDataset(
                     source, crop_size=size, padding=padding, augmentation=augmentation, seed=seed
@@ -94,7 +94,7 @@ class Crops:
         return self.image.shape[1]
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
         """Calls side by side want the same crops: one makes them, the others wait."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with (self.folder / "lock").open("w") as lock:
@@ -124,7 +124,7 @@ class Crops:
     def encode(self, prior: Prior, batch: int = 32) -> None:
         """Fill `latent`; on disk by the encoder's weights, since they depend on nothing else."""
         file = self.folder / f"latent-{weights_hash(prior.load().vae)}.npy"
-        with self._alone():
+        with self.alone():
             if not file.is_file():
                 self._encode(prior, batch, file)
         self.latent = torch.from_numpy(np.load(file))

@@ -7,7 +7,7 @@ what was tried, or at the grid's end.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Place = tuple[float, int]
@@ -49,3 +49,16 @@ def ends_at(rates: Sequence[float], steps: Sequence[int], tried: Tried) -> list[
         "most steps": number == steps[-1],
     }
     return [name for name, there in ends.items() if there]
+
+
+def rates_tried(rates: Sequence[float], score: Callable[[float], float]) -> dict[float, float]:
+    """The same search where rates alone are chosen: what was tried, rising, with the score of each.
+
+    Args:
+        rates: the grid. score: of a rate, higher is better.
+    """
+    grid = sorted(set(rates))
+    tried: dict[Place, dict[str, Any]] = {}
+    while ahead := next_places(grid, [0], tried):
+        tried[ahead[0]] = {"val": {"AP": score(ahead[0][0])}}
+    return {rate: cell["val"]["AP"] for (rate, _), cell in sorted(tried.items())}

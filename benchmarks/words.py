@@ -108,7 +108,13 @@ def parse(argv: list[str] | None = None) -> argparse.Namespace:
     add("--zoo", type=Path, default=Path("data/zoo"), help="folder of `genloc zoo`")
     add("--prior", default="tiny", help="`tiny` or a diffusers folder")
     add("--methods", nargs="+", choices=list(METHODS), default=list(DEFAULT))
-    add("--rates", type=float, nargs="+", default=[2e-4, 3e-4], help="of LoRA; chosen by AP on val")
+    add(
+        "--rates",
+        type=float,
+        nargs="+",
+        default=[2e-4, 3e-4, 5e-4, 8e-4],
+        help="of LoRA; searched from the middle on by AP on val",
+    )
     add("--shots", type=int, default=0, help="training pictures of each species; 0 for all")
     add("--seeds", type=int, nargs="+", default=[0, 1, 2], help="rates are chosen with the first")
     add("--steps", type=int, default=1000)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import statistics
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from benchmarks import example
 from benchmarks.crops import Crops
@@ -18,7 +20,7 @@ from genloc.data.categories import CategorySets, slots
 from genloc.inference import picture_parts
 from genloc.models import Prior
 from genloc.models.features import feature_widths, features
-from genloc.training.protocol import ByCondition
+from genloc.training.protocol import ByCondition, ByCorrelation
 from tests.make_categories import write_categories
 from tests.make_prior import write_folder
 
@@ -85,6 +87,68 @@ def test_places_are_named_as_identify_names_them_pair_by_pair(
     assert found["chance"] == pytest.approx(statistics.mean(chance))
 
 
+def test_rate_layers_and_temperature_are_chosen_on_seen_categories(
+    prior: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By val alone: on test all that is better there is worse. Names of places are counted on both."""
+    for part in ("train", "val", "test"):
+        write_categories(tmp_path, name=f"annotations/mp100_split1_{part}.json")
+    by_rate = {2e-4: 0.1, 3e-4: 0.6, 5e-4: 0.7, 8e-4: 0.5}
+    by_layers = {"finest-first": 0.1, "finest": 0.3, "mean": 0.2}
+    by_temperature = {None: 0.0, 0.1: 0.02, 0.05: 0.03, 0.02: 0.01}
+    trained, tested = [], []
+
+    def value(crops: Crops, score: float) -> float:
+        return score if "val" in crops.source.annotations.name else 1 - score
+
+    def scores(a: Any, asker: Any, crops: Crops, shots: int) -> dict[str, float]:
+        if isinstance(asker, ByCorrelation):
+            score = by_layers[asker.model.layers] + by_temperature[asker.temperature]
+            tested.append((crops.source.annotations.name, asker.model.layers, asker.temperature))
+        else:
+            score = by_rate[asker.rate]
+        return dict.fromkeys(example.SHOWN, value(crops, score))
+
+    def named(a: Any, asker: Any, crops: Crops, shots: int) -> dict[str, float]:
+        return dict.fromkeys(example.NAMED.values(), value(crops, 0.25))
+
+    def train(a: Any, crops: Crops, rate: float, seed: int) -> tuple[Any, dict[str, Any]]:
+        trained.append((rate, seed))
+        asker = nn.Module()
+        asker.model, asker.condition, asker.rate = nn.Linear(1, 1), nn.Linear(1, 1), rate  # type: ignore[assignment]
+        return asker, {}
+
+    for name, stand_in in (("scores", scores), ("names", named), ("train", train)):
+        monkeypatch.setattr(example, name, stand_in)
+    given = ["--prior", prior, "--crop-size", "64", "--views", "1", "--device", "cpu"]
+    folders = ["--categories", str(tmp_path), "--runs", str(tmp_path), "--out", str(tmp_path)]
+    example.main([*given, *folders, "--per-category", "1", "--queries", "1"])
+
+    # The first seed's rates from the middle on, the others at its best; 2e-4 lies beyond 3e-4, which is worse.
+    assert sorted(trained[:3]) == [(3e-4, 0), (5e-4, 0), (8e-4, 0)]
+    assert trained[3:] == [(5e-4, 1), (5e-4, 2)]
+    of_test = {one for one in tested if "test" in one[0]}
+    assert of_test == {("mp100_split1_test.json", "finest", 0.05)}
+    assert len({one for one in tested if "val" in one[0]}) == 12
+
+    (written,) = tmp_path.glob("example_1_*.json")
+    rows = json.loads(written.read_text())["splits"]["1"]
+    (untrained,) = rows["untrained correlation"]
+    assert untrained["val"]["PCK@0.2"] == pytest.approx(0.33)
+    assert untrained["test 5"]["PCK@0.2"] == pytest.approx(0.67)
+    assert [cell["seed"] for cell in rows["VisualCondition"]] == [0, 1, 2]
+    assert all(cell["names val"]["identify"] == 0.25 for cell in rows["VisualCondition"])
+    text = written.with_suffix(".md").read_text()
+    for said in (
+        "| | 1-shot | 5-shot | val, 1-shot |",
+        "| GenLoc.identify | 75.0 | 75.0 | 25.0 |",
+        "finest, temperature 0.05",
+        "0.0003: 60.0, 0.0005: 70.0, 0.0008: 50.0",
+        "padding 1,",
+    ):
+        assert said in text, said
+
+
 def test_splits_are_numbers_or_body_plans_each_once() -> None:
     assert example.parse(["--split", "1", "5"]).split == ["1", "5"]
     for wrong in (["1", "bird"], ["2", "2"]):
@@ -104,13 +168,17 @@ def test_asking_by_an_example_runs_and_finished_cells_are_skipped(
     for cells in rows.values():
         for cell in cells:
             assert 0 <= cell["test 1"]["PCK@0.2"] <= 1 and 0 <= cell["test 2"]["mPCK"] <= 1
+    for cell in rows["VisualCondition"]:
+        assert cell["names val"]["places"] > 0 and 0 <= cell["names val"]["identify"] <= 1
     text = written.with_suffix(".md").read_text()
     for words in ("chosen by val", "| GenLoc.identify |", "| chance", "## Split 1"):
         assert words in text, words
     assert "Mean over" not in text
     capsys.readouterr()
     kept = {path: path.stat().st_mtime_ns for path in (tmp_path / "runs" / "cells").iterdir()}
-    assert len(kept) == 2 + 4
+    assert (
+        len(kept) == 2 + 4 + 2
+    )  # seeds; the correlation's choices on val, its best on test by 1 and by 2 shots
 
     # another split besides: what is there stays, and the mean over both is theirs
     example.main([*arguments, "--split", "1", "2"])

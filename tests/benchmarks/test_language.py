@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch import Tensor, nn
 
 from benchmarks import language
+from genloc.skeleton import AP10K
+from tests.benchmarks.pointing import labelled_crops
 from tests.make_prior import write_folder
 
 
@@ -38,6 +46,33 @@ def test_every_crop_gets_another_one_s_picture() -> None:
     for count in (2, 3, 50):
         given = language.dealt(count, 1)
         assert sorted(given) == list(range(count)) and (given != np.arange(count)).all()
+
+
+def test_calls_side_by_side_make_features_once(tmp_path: Path) -> None:
+    animals = [(i + 1, {"nose": (i, i)}) for i in range(5)]
+    crops = labelled_crops(tmp_path, AP10K, animals, off=[(i, i) for i in range(5)])
+    made = []
+
+    def front(latent: Tensor) -> list[Tensor]:
+        made.append(len(latent))
+        time.sleep(0.05)
+        return [2 * latent]
+
+    prior = SimpleNamespace(unet=nn.Linear(1, 1), vae=nn.Linear(1, 1), alphas_cumprod=torch.ones(1))
+    model: Any = SimpleNamespace(prior=prior, front=front, front_facts=dict, timestep=1)
+    seen: list[np.ndarray] = []
+    calls = [
+        threading.Thread(target=lambda: seen.append(language.fronts(crops, model, batch=2)))
+        for _ in range(3)
+    ]
+    for call in calls:
+        call.start()
+    for call in calls:
+        call.join()
+    assert made == [2, 2, 1]
+    assert len(seen) == 3
+    for features in seen:
+        assert features[:, 0].tolist() == [[2 * i, 2 * i] for i in range(5)]
 
 
 @pytest.mark.slow

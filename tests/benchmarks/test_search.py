@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.cells import Benchmark, Contender, Recipe
 from benchmarks.report import tuning
-from benchmarks.search import ends_at, next_places
+from benchmarks.search import ends_at, next_places, rates_tried
 
 RATES, STEPS = [1e-4, 2e-4, 3e-4, 5e-4, 8e-4], [1200, 2400, 4800]
 
@@ -48,6 +48,22 @@ def test_a_small_grid_is_tried_whole() -> None:
         while ahead := next_places(rates, [600], tried):
             tried[ahead[0]] = {"val": {"AP": 0.5}}
         assert sorted(tried) == [(rate, 600) for rate in rates]
+
+
+@pytest.mark.parametrize("best", range(5))
+def test_rates_alone_are_sought_as_in_a_grid(best: int) -> None:
+    """From the middle to the best and its neighbours, each once."""
+    asked = []
+
+    def score(rate: float) -> float:
+        asked.append(rate)
+        return -abs(RATES.index(rate) - best)
+
+    tried = rates_tried(list(reversed(RATES)), score)
+    assert asked[0] == RATES[2] and len(set(asked)) == len(asked)
+    assert list(tried) == sorted(asked) and max(tried, key=tried.__getitem__) == RATES[best]
+    assert set(RATES[max(best - 1, 0) : best + 2]) <= set(asked)
+    assert best != 4 or RATES[0] not in asked
 
 
 class Played(Benchmark):

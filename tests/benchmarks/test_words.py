@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -99,6 +100,34 @@ def test_words_run_and_say_how(prior: str, tmp_path: Path) -> None:
     # This prior has the name, and not all words of the description.
     assert "words that the prior never read: " in text and "; withers: " in text
     assert any("trained names over learned" in line for line in content["verdict"])
+
+
+def test_the_verdict_is_the_difference_of_means_and_of_the_seeds_furthest_in() -> None:
+    """Apart is a worst seed above the other's best."""
+
+    def cells(**scores: tuple[float, float]) -> list[dict[str, Any]]:
+        named = {name.replace("_", " "): values for name, values in scores.items()}
+        return [{"test": {name: values[seed] for name, values in named.items()}} for seed in (0, 1)]
+
+    ours = cells(
+        AP=(0.3, 0.4), PCK_held_out=(0.5, 0.6), PCK_nearest=(0.3, 0.4), PCK_mirror=(0.2, 0.5),
+        PCK_best_seen=(0.6, 0.7), PCK_shuffled=(0.1, 0.1),
+    )  # fmt: skip
+    others = {"learned": cells(AP=(0.4, 0.4)), "renamed": cells(PCK_held_out=(0.0, 0.1))}
+    said = words.verdict({"words": ours, **others})
+    assert [line.split(": ", 1)[1] for line in said] == [
+        "+20.0, outside the spread of the seeds",
+        "+20.0, within the spread",
+        "-10.0, within the spread",
+        "+45.0, outside the spread of the seeds",
+        "+50.0, outside the spread of the seeds",
+        "-5.0 (asked: at least -3)",
+    ]
+    shown = ("nearest", "mirror", "best trained", "shuffled", "renamed", "learned")
+    assert all(word in line for word, line in zip(shown, said, strict=True))
+    assert words.verdict(others) == []
+    one = words.verdict({"words": ours[:1]})
+    assert one[0].endswith(": +20.0, one seed")
 
 
 def test_the_nearest_mean_place_is_measured_in_pixels_of_the_picture() -> None:
