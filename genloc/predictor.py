@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genloc.adapter import AdapterError, load_adapter
+from genloc.adapter import FACTS_FILE, load_adapter
 from genloc.codecs.heatmap import to_cells
 from genloc.data.crops import Boxes, Crops, cut_crops, for_each
 from genloc.data.picture import as_picture
@@ -25,6 +25,7 @@ from genloc.hub import fetch_adapter
 from genloc.inference import Decoding, Localizer, asked_for, find, latent_noise
 from genloc.keypoints import Keypoints
 from genloc.models.prior import Prior
+from genloc.recipe import read_recipe
 from genloc.skeleton import Skeleton
 
 
@@ -122,23 +123,20 @@ class KeypointPredictor:
         """
         folder = fetch_adapter(folder_or_hub_id)
         adapter = load_adapter(folder, prior)
-        recipe = adapter.recipe
-        wanted = ("crop_size", "padding", "decoding")
-        if lacking := [name for name in wanted if name not in recipe]:
-            raise AdapterError(f"{folder}: its recipe lacks {lacking}, so it cannot be used")
+        recipe = read_recipe(adapter.recipe, folder / FACTS_FILE, adapter.model)
         own = adapter.model, adapter.condition, adapter.skeleton
-        crop = {"crop_size": recipe["crop_size"], "padding": recipe["padding"]}
+        crop: dict[str, Any] = {"crop_size": recipe.crop_size, "padding": recipe.padding}
         condition, skeleton = asked_for(*own, like, phrases, **crop)
         return cls(
             adapter.model,
             condition,
             skeleton,
             **crop,
-            decoding=recipe["decoding"],
-            flip_test=bool(recipe.get("flip_test")) if flip_test is None else flip_test,
+            decoding=recipe.decoding,
+            flip_test=recipe.flip_test if flip_test is None else flip_test,
             batch_size=batch_size,
             device=device,
-            seed=recipe.get("seed") or 0,
+            seed=recipe.seed,
         )
 
     @property
