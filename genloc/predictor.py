@@ -24,6 +24,7 @@ from genloc.data.support import Support
 from genloc.hub import fetch_adapter
 from genloc.inference import Decoding, Localizer, asked_for, find, latent_noise
 from genloc.keypoints import Keypoints
+from genloc.models.device import usable_device
 from genloc.models.prior import Prior
 from genloc.recipe import read_recipe
 from genloc.skeleton import Skeleton
@@ -46,7 +47,8 @@ class KeypointPredictor:
         seed: of the noise, for a model that wants noise.
 
     Raises:
-        ValueError: condition is not [1, K, C], or batch_size or crop_size is not above 0.
+        ValueError: condition is not [1, K, C], batch_size or crop_size is not above 0, or a device that
+            cannot be used here.
     """
 
     def __init__(
@@ -73,13 +75,7 @@ class KeypointPredictor:
         for name, value in (("batch_size", batch_size), ("crop_size", crop_size)):
             if value < 1:
                 raise ValueError(f"{name} is {value}, expected at least 1")
-        if str(device) == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(device)
-        if self.device.type == "cuda" and not torch.cuda.is_available():
-            raise ValueError(
-                f"device={str(device)!r}: torch {torch.__version__} sees no CUDA device here"
-            )
+        self.device = usable_device(device)
         self.model = model
         if isinstance(model, torch.nn.Module):
             self.model = model.to(self.device).eval()

@@ -11,6 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import OmegaConfBaseException
 
 from genloc.training.callbacks import Begin, Heatmaps, Pictures, Progress
@@ -177,7 +178,17 @@ class TrainingCLI(LightningCLI):
             "default_root_dir": str(self.run_folder),
             "use_distributed_sampler": False,  # our samplers know the number of processes
         }
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (
+            MisconfigurationException,
+            ValueError,
+        ) as error:  # Lightning's, of values that it was given
+            asked = ", ".join(
+                f"{key} {given[key]}" for key in ("accelerator", "devices", "strategy")
+            )
+            reason = (str(error).splitlines() or [""])[0]
+            raise ValueError(f"trainer ({asked}): {reason}") from error
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         for sigmas in self._get(self.config_init, "scoring").sigmas:
