@@ -108,7 +108,12 @@ class TrainingCLI(LightningCLI):
             self.checkpoint = self._weights(given.ckpt_path)
 
     def _start(self, given: Any) -> Path | None:
-        """The checkpoint that `fit` goes on from; None for a new run, before which `_begin` clears the folder."""
+        """The checkpoint that `fit` goes on from; None for a new run, whose `_begin` clears the folder."""
+        if given.trainer.accumulate_grad_batches != 1:
+            raise ValueError(
+                "trainer.accumulate_grad_batches: leave it out; accumulation is worked out from "
+                "data.effective_batch, data.batch_size and the number of devices"
+            )
         run = self.run_folder
         self._earlier: list[Path] = []
         if given.ckpt_path is not None:
@@ -130,9 +135,9 @@ class TrainingCLI(LightningCLI):
         return None
 
     def _begin(self) -> None:
-        """Make the folder of the run this run's."""
+        """Make the folder of the run this run's; see `Begin` for when."""
         for path in self._earlier:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         self.run_folder.mkdir(parents=True, exist_ok=True)
         self._parser("fit").save(
             self.config["fit"], self.run_folder / "config.yaml", overwrite=True, skip_none=False
