@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from genloc.adapter import AdapterError, load_adapter
+from genloc.adapter import FACTS_FILE, load_adapter
 from genloc.codecs.heatmap import to_cells
 from genloc.data.crops import Boxes, Crops, cut_crops, for_each
 from genloc.data.picture import as_picture
@@ -25,7 +25,9 @@ from genloc.data.support import Support
 from genloc.hub import fetch_adapter
 from genloc.inference import Decoding, Localizer, asked_for, find, latent_noise
 from genloc.keypoints import Keypoints
+from genloc.models.device import usable_device
 from genloc.models.prior import Prior
+from genloc.recipe import read_recipe
 from genloc.skeleton import Skeleton
 
 
@@ -47,7 +49,8 @@ class KeypointPredictor:
         seed: of the noise, for a model that wants noise.
 
     Raises:
-        ValueError: condition is not [1, K, C], or batch_size or crop_size is not above 0.
+        ValueError: condition is not [1, K, C], batch_size or crop_size is not above 0, or a device that
+            cannot be used here.
     """
 
     def __init__(
@@ -74,13 +77,7 @@ class KeypointPredictor:
         for name, value in (("batch_size", batch_size), ("crop_size", crop_size)):
             if value < 1:
                 raise ValueError(f"{name} is {value}, expected at least 1")
-        if str(device) == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.device = torch.device(device)
-        if self.device.type == "cuda" and not torch.cuda.is_available():
-            raise ValueError(
-                f"device={str(device)!r}: torch {torch.__version__} sees no CUDA device here"
-            )
+        self.device = usable_device(device)
         self.model = model
         if isinstance(model, torch.nn.Module):
             self.model = model.to(self.device).eval()
@@ -127,25 +124,22 @@ class KeypointPredictor:
         """
         folder = fetch_adapter(folder_or_hub_id)
         adapter = load_adapter(folder, prior)
-        recipe = adapter.recipe
-        wanted = ("crop_size", "padding", "decoding")
-        if lacking := [name for name in wanted if name not in recipe]:
-            raise AdapterError(f"{folder}: its recipe lacks {lacking}, so it cannot be used")
+        recipe = read_recipe(adapter.recipe, folder / FACTS_FILE, adapter.model)
         own = adapter.model, adapter.condition, adapter.skeleton
-        crop = {"crop_size": recipe["crop_size"], "padding": recipe["padding"]}
+        crop: dict[str, Any] = {"crop_size": recipe.crop_size, "padding": recipe.padding}
         condition, skeleton = asked_for(*own, like, phrases, **crop)
         if flip_test is None:
-            flip_test = bool(recipe.get("flip_test")) and skeleton.tells_sides
+            flip_test = recipe.flip_test and skeleton.tells_sides
         return cls(
             adapter.model,
             condition,
             skeleton,
             **crop,
-            decoding=recipe["decoding"],
+            decoding=recipe.decoding,
             flip_test=flip_test,
             batch_size=batch_size,
             device=device,
-            seed=recipe.get("seed") or 0,
+            seed=recipe.seed,
         )
 
     @property

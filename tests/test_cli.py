@@ -101,6 +101,16 @@ def test_the_zoo_is_not_drawn_over_other_labels(
     assert labels.read_bytes() == before and not (tmp_path / "data").exists()
 
 
+@pytest.mark.parametrize("bodies", ["quadrupeds", "all"])
+def test_pictures_too_small_for_an_animal_are_not_begun(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], bodies: str
+) -> None:
+    out = tmp_path / "zoo"
+    assert main(["zoo", str(out), "--size", "5", "--per-species", "5", "--bodies", bodies]) == 2
+    assert "genloc zoo: size is 5; give --size 32 or more" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_a_traceback_can_be_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GENLOC_TRACEBACK", "1")
     with pytest.raises((ValueError, FileNotFoundError)):

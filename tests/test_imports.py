@@ -14,9 +14,9 @@ SKELETON = {"skeleton"}
 DATA = {"skeleton", "keypoints", "data"}
 INFERENCE = {"inference", "models", "conditions", "codecs", "data", "keypoints", "skeleton", "ops"}
 ADAPTER = {"adapter", "card", "models", "conditions", "skeleton", "ops"}
-PREDICTOR = {"predictor", "media", "hub"} | INFERENCE | ADAPTER | DATA
+PREDICTOR = {"predictor", "media", "hub", "recipe"} | INFERENCE | ADAPTER | DATA
 REPORT = {"report", "visualize", "metrics"} | DATA
-TRAINING = {"training", "labels", "losses", "splits"} | INFERENCE | ADAPTER | REPORT
+TRAINING = {"training", "labels", "losses", "splits", "recipe"} | INFERENCE | ADAPTER | REPORT
 
 # Part of the package -> the parts it may import, besides itself.
 MAY_IMPORT: dict[str, set[str]] = {
@@ -37,6 +37,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "adapter": ADAPTER - {"ops"},
     "card": set(),
     "hub": {"adapter", "card"},
+    "recipe": {"adapter", "inference"},
     "predictor": PREDICTOR,
     "streaming": PREDICTOR | {"visualize"},
     "export": PREDICTOR,

@@ -212,6 +212,15 @@ def test_a_yaml_with_a_mistake_says_which(tmp_path: Path, text: str, message: st
         load_skeleton(tmp_path / "a.yaml")
 
 
+def test_a_mistake_in_a_yaml_is_not_said_of_its_json(tmp_path: Path) -> None:
+    _json(tmp_path / "labels.json", ["nose", "tail"], [], [])
+    (tmp_path / "mine.yaml").write_text(
+        "annotations: labels.json\nflip_pairs: [[left_ear, right_ear]]\n"
+    )
+    with pytest.raises(ValueError, match=r"mine\.yaml: flip_pairs: no keypoint 'left_ear'"):
+        load_skeleton(tmp_path / "mine.yaml")
+
+
 def test_published_json_files_agree_with_the_constants(real_data: Path) -> None:
     ap10k = load_skeleton(real_data / "mmpose_samples/ap10k/test_ap10k.json")
     assert (ap10k.keypoints, ap10k.edges) == (AP10K.keypoints, AP10K.edges)

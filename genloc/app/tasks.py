@@ -6,12 +6,13 @@ Letters: K keypoints, S crop pixels. Pixels as in `genloc.app.picture`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 
-from genloc.adapter import FACTS_FILE, AdapterError, load_adapter
+from genloc.adapter import FACTS_FILE, load_adapter
 from genloc.app.example import Example
 from genloc.app.picture import PagePicture, Point
 from genloc.app.resemblance import by_resemblance
@@ -24,6 +25,7 @@ from genloc.inference import look_like
 from genloc.keypoints import Keypoints
 from genloc.models import GenLoc, Prior
 from genloc.predictor import KeypointPredictor
+from genloc.recipe import read_recipe
 from genloc.skeleton import Skeleton
 
 Task = Literal["keypoints", "words", "example", "place"]
@@ -90,12 +92,8 @@ class Tasks:
         """
         folder = fetch_adapter(folder_or_hub_id)
         adapter = load_adapter(folder, prior)
-        condition, recipe = adapter.condition, adapter.recipe
-        wanted = ("crop_size", "padding", "decoding")
-        if lacking := [name for name in wanted if name not in recipe]:
-            raise AdapterError(
-                f"{folder}: its recipe lacks {lacking}, without which it cannot be used"
-            )
+        condition = adapter.condition
+        recipe = read_recipe(adapter.recipe, folder / FACTS_FILE, adapter.model)
         by_example = isinstance(condition, VisualCondition)
         with torch.no_grad():
             own = None if by_example else condition()
@@ -103,10 +101,8 @@ class Tasks:
             adapter.model,
             own,
             adapter.skeleton,
-            **{name: recipe[name] for name in wanted},
-            flip_test=bool(recipe.get("flip_test")) and adapter.skeleton.tells_sides,
+            **asdict(recipe) | {"flip_test": recipe.flip_test and adapter.skeleton.tells_sides},
             device=device,
-            seed=recipe.get("seed") or 0,
         )
         condition.to(predictor.device)
         seen = prior_has_seen(adapter.model.prior.source)

@@ -24,7 +24,9 @@ def run(arguments: Sequence[str]) -> None:
         default=100,
         help="pictures of each species or category (%(default)s)",
     )
-    parser.add_argument("--size", type=int, default=256, help="side in pixels (%(default)s)")
+    parser.add_argument(
+        "--size", type=int, default=256, help="side in pixels, at least 32 (%(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (%(default)s)")
     parser.add_argument(
         "--style",

@@ -35,6 +35,7 @@ from genloc.language.decoder import Decoder, DecoderLoRA
 from genloc.language.model import KeypointLM
 from genloc.models.prior import Prior
 from genloc.predictor import KeypointPredictor
+from genloc.recipe import read_recipe
 from genloc.skeleton import Skeleton
 
 FORMAT = 1
@@ -151,18 +152,15 @@ def language_predictor(
 ) -> KeypointPredictor:
     """A predictor that asks an adapter's language model. Raises as `load_language`."""
     adapter = load_language(folder, prior, decoder)
-    try:
-        crop_size, padding = adapter.recipe["crop_size"], adapter.recipe["padding"]
-    except KeyError as error:
-        raise AdapterError(
-            f"{folder}: its recipe lacks {error}, without which it cannot be used"
-        ) from None
+    file = Path(folder) / LANGUAGE_FILE
+    wanted = ("crop_size", "padding")  # it says points, so there is nothing to decode
+    recipe = read_recipe(adapter.recipe, file, adapter.model, wanted=wanted)
     return KeypointPredictor(
         adapter.model,
         None,
         adapter.skeleton,
-        crop_size=crop_size,
-        padding=padding,
+        crop_size=recipe.crop_size,
+        padding=recipe.padding,
         batch_size=batch_size,
         device=device,
     )  # fmt: skip

@@ -117,12 +117,13 @@ def _sdpa(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
 
 
 def _xformers(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
-    """[B, T, N, D] each -> [B, T, N, D]; a build that does not fit is refused with its reasons."""
+    """[B, T, N, D] each -> [B, T, N, D]; what no kernel of this build takes is refused."""
     try:
         return _xformers_kernel()(query, key.contiguous(), value.contiguous(), scale=scale)
-    except NotImplementedError as error:  # xformers lists every kernel and why it cannot run
-        raise RuntimeError(
-            f"attention='xformers' refused: {error}\nUse attention='sdpa'."
+    except NotImplementedError as error:  # its text lists every kernel and why it cannot run
+        raise ValueError(
+            f"attention='xformers' refused: it has no kernel for {str(query.dtype).removeprefix('torch.')} on "
+            f"{query.device} with {query.shape[-1]} channels a head. Use attention='sdpa'."
         ) from error
 
 
@@ -130,8 +131,10 @@ def _xformers_kernel() -> Callable[..., Tensor]:
     try:
         from xformers.ops import memory_efficient_attention
     except Exception as error:  # not installed, or built against another torch or CUDA
-        raise RuntimeError(
-            f"attention='xformers' refused: {type(error).__name__}: {error}. Use attention='sdpa'."
+        reason = (str(error).splitlines() or [""])[0]
+        raise ValueError(
+            f"attention='xformers' refused: {type(error).__name__}: {reason}. Use attention='sdpa', or install "
+            'what fits this torch: pip install "genloc[xformers]"'
         ) from error
     return memory_efficient_attention
 
@@ -167,8 +170,9 @@ def install(
     Every one, because diffusers warns on each call of a processor that does not take our arguments.
 
     Raises:
-        RuntimeError: processors are installed already, or xformers is refused.
-        ValueError: a layer that is not there, or an attention of another make than Stable Diffusion's.
+        RuntimeError: processors are installed already.
+        ValueError: a layer that is not there, an attention of another make than Stable Diffusion's, or
+            xformers that is not there or does not fit.
     """
     if attention == "xformers":
         _xformers_kernel()

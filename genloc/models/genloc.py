@@ -242,9 +242,7 @@ class GenLoc(nn.Module):
 
     def map_size(self, image: Tensor) -> tuple[int, int]:
         """(h, w) in cells of the maps that `forward` gives for crops [B, 3, H, W]."""
-        stride = self.prior.stride
-        sides = torch.Size(n // stride for n in image.shape[-2:])
-        return self._sizes(sides)[self.layer_names[-1]]
+        return self._sizes(torch.Size(self.prior.latent_size(image)))[self.layer_names[-1]]
 
     def encode(self, image: Tensor) -> Tensor:
         """The clean latents of crops, [B, 4, H/8, W/8] fp32: constant per crop, so they can be cached."""

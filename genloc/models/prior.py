@@ -134,6 +134,19 @@ class Prior(nn.Module):
         """The hash in `fingerprint()`: equal weights, whatever file they came from."""
         return self.fingerprint().rpartition("@")[2]
 
+    def latent_size(self, image: Tensor) -> tuple[int, int]:
+        """(h, w) in cells of the latents of crops [B, 3, H, W].
+
+        Raises:
+            ValueError: H or W is no multiple of `stride`.
+        """
+        height, width = image.shape[-2:]
+        if height % self.stride or width % self.stride:
+            raise ValueError(
+                f"image is {height}x{width} pixels; both must be multiples of {self.stride}"
+            )
+        return height // self.stride, width // self.stride
+
     @torch.no_grad()
     def encode_image(self, image: Tensor) -> Tensor:
         """The clean latent of each crop: posterior mean times the scaling factor, no noise.
@@ -147,10 +160,7 @@ class Prior(nn.Module):
         self._need_loaded()
         if image.ndim != 4 or image.shape[1] != 3:
             raise ValueError(f"image has shape {tuple(image.shape)}; expected [B, 3, H, W]")
-        if image.shape[2] % self.stride or image.shape[3] % self.stride:
-            raise ValueError(
-                f"image is {image.shape[2]}x{image.shape[3]} pixels; both must be multiples of {self.stride}"
-            )
+        self.latent_size(image)
         encoder = self.vae.encoder
         moments = encoder(image.to(encoder.conv_in.weight.dtype))
         if self.vae.quant_conv is not None:

@@ -6,15 +6,19 @@ Nothing here unpickles: only safetensors are read. Every failure to find weights
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
-from torch import Tensor, nn
+from torch import nn
 
 from genloc.models.tokenizer import read_tokenizer
+from genloc.models.weight_files import (
+    read_config,
+    read_tensors,
+    read_text_encoder,
+)
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
 PICKLES = (".ckpt", ".pt", ".pth", ".bin", ".pkl")
@@ -132,7 +136,7 @@ class DiffusersFolder:
         folder = self.path or self._snapshot([name], needed=[name])
         if not (folder / name).is_file():
             raise missing(self.where, [str(folder / name)])
-        return json.loads((folder / name).read_text())
+        return read_config(folder / name)
 
     def _model(self, model: Any, part: str) -> nn.Module:
         folder, variant = self._part(part)
@@ -211,7 +215,9 @@ class DiffusersFolder:
                 reasons.append(
                     f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
                 )
+        # A folder that was meant looks like a hub id, too, and was looked for first.
         places = [
+            f"the folder {Path(self.hub_id).absolute()} (not there)",
             f"the local cache {constants.HF_HUB_CACHE} ({reasons[0]})",
             f"the hub {os.environ.get('HF_ENDPOINT', 'https://huggingface.co')}/{self.hub_id} ({reasons[-1]})",
         ]
@@ -248,7 +254,7 @@ class SingleFile:
         return read_tokenizer(self.tokenizer_folder)
 
     def scheduler_config(self) -> dict[str, Any]:
-        return json.loads((self.config / "scheduler" / "scheduler_config.json").read_text())
+        return read_config(self.config / "scheduler" / "scheduler_config.json")
 
     def _model(self, model: Any, part: str, prefixes: tuple[str, ...]) -> nn.Module:
         state = read_tensors(self.path, prefixes)
@@ -272,41 +278,3 @@ class SingleFile:
                 f"{self.path}: its {part} lacks {len(absent)} tensors, e.g. {absent[:3]}"
             )
         return module.float().eval()
-
-
-def read_tensors(file: Path, prefixes: tuple[str, ...]) -> dict[str, Tensor]:
-    """The tensors of a `.safetensors` file whose names begin with one of `prefixes`."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(file, framework="pt") as opened:
-            names = list(opened.keys())
-            state = {name: opened.get_tensor(name) for name in names if name.startswith(prefixes)}
-    except SafetensorError as error:
-        raise ValueError(
-            f"{file} is not a whole .safetensors file ({error}); fetch it again"
-        ) from error
-    if not state:
-        raise ValueError(
-            f"{file} has no tensor named {prefixes[0]}*; its names begin like {sorted(names)[:3]}. "
-            "Wanted: a whole checkpoint with the original (CompVis) key names."
-        )
-    return state
-
-
-def read_text_encoder(config: Path, file: Path, prefix: str = "") -> nn.Module:
-    """CLIP's text encoder, whose names have lost "text_model." in transformers 5.6."""
-    from transformers import CLIPTextConfig, CLIPTextModel
-
-    encoder = CLIPTextModel(CLIPTextConfig.from_pretrained(config))
-    start = "text_model." if hasattr(encoder, "text_model") else ""
-    state = {
-        start + name.removeprefix(prefix).removeprefix("text_model."): tensor.float()
-        for name, tensor in read_tensors(file, (prefix,)).items()
-        if not name.endswith("position_ids")  # a buffer in old files
-    }
-    try:
-        encoder.load_state_dict(state)
-    except RuntimeError as error:
-        raise ValueError(f"{file}: its text encoder does not fit {config}: {error}") from error
-    return encoder.eval()

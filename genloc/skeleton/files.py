@@ -44,7 +44,9 @@ def load_skeleton(spec: str | Path) -> Skeleton:
             f"no skeleton {str(spec)!r}: expected one of {sorted(_KNOWN)} or the path of a COCO "
             f"keypoints .json or a .yaml; there is no file {path.absolute()}"
         )
-    return _from_yaml(path) if path.suffix.lower() in (".yaml", ".yml") else _from_json(path)
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return _from_yaml(path)
+    return _build(_of_categories(path), path)
 
 
 def read_coco_json(path: str | Path, *, strict: bool = True) -> dict[str, Any]:
@@ -148,7 +150,8 @@ def _other_side(name: str) -> Iterator[tuple[str, bool]]:
             yield name[: m.start()] + other[m.group()] + name[m.end() :], m.group() == left
 
 
-def _from_json(path: Path, given: dict[str, Any] | None = None) -> Skeleton:
+def _of_categories(path: Path) -> dict[str, Any]:
+    """What a COCO keypoints json says of its skeleton, as a yaml would."""
     content = read_coco_json(path)
     named = [c for c in content["categories"] if c.get("keypoints")]
     if len({tuple(c["keypoints"]) for c in named}) > 1:
@@ -161,7 +164,7 @@ def _from_json(path: Path, given: dict[str, Any] | None = None) -> Skeleton:
         rows: list[Any] = next((r for r in given_rows if r and isinstance(r, list)), [])
         count = len(rows) if rows and isinstance(rows[0], list) else len(rows) // 3
         names, edges = [f"keypoint_{i}" for i in range(count)], []
-    return _build({"name": path.stem, "keypoints": names, "edges": edges, **(given or {})}, path)
+    return {"name": path.stem, "keypoints": names, "edges": edges}
 
 
 def coco_edges(pairs: Sequence[Sequence[int]], count: int, path: Path) -> list[tuple[int, int]]:
@@ -190,13 +193,15 @@ def _from_yaml(path: Path) -> Skeleton:
         raise ValueError(f"{path}: got {got}, expected only {sorted(known)}")
     content.setdefault("name", path.stem)
     if "annotations" in content:
-        return _from_json(path.parent / str(content.pop("annotations")), content)
+        content = _of_categories(path.parent / str(content.pop("annotations"))) | content
     if "keypoints" not in content:
         raise ValueError(f"{path}: expected `keypoints` (names) or `annotations` (a COCO json)")
     return _build(content, path)
 
 
 def _build(given: dict[str, Any], path: Path) -> Skeleton:
+    """The skeleton of a file's facts; `path` is the file that a mistake in them is said of."""
+
     def listed(key: str) -> list[Any]:
         value = given.get(key)
         if value is not None and not isinstance(value, (list, tuple)):
@@ -205,18 +210,18 @@ def _build(given: dict[str, Any], path: Path) -> Skeleton:
 
     names = tuple(str(k) for k in listed("keypoints"))
 
-    def at(keypoint: Any) -> int:
+    def at(key: str, keypoint: Any) -> int:
         if isinstance(keypoint, int):
             return keypoint
         if keypoint not in names:
-            raise ValueError(f"{path}: no keypoint {keypoint!r}; there are {list(names)}")
+            raise ValueError(f"{path}: {key}: no keypoint {keypoint!r}; there are {list(names)}")
         return names.index(keypoint)
 
     def pairs(key: str) -> tuple[tuple[int, int], ...]:
         rows = listed(key)
         if any(not isinstance(row, (list, tuple)) or len(row) != 2 for row in rows):
             raise ValueError(f"{path}: {key} must be pairs of keypoints, got {rows}")
-        return tuple((at(a), at(b)) for a, b in rows)
+        return tuple((at(key, a), at(key, b)) for a, b in rows)
 
     sigmas = given.get("sigmas", DEFAULT_SIGMA)
     if isinstance(sigmas, str):
@@ -238,5 +243,5 @@ def _build(given: dict[str, Any], path: Path) -> Skeleton:
         edges=pairs("edges"),
         flip_pairs=pairs("flip_pairs") if "flip_pairs" in given else mirror_pairs(names),
         sigmas=numbers,
-        upper_body=tuple(at(k) for k in listed("upper_body")),
+        upper_body=tuple(at("upper_body", k) for k in listed("upper_body")),
     )

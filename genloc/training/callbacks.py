@@ -26,13 +26,26 @@ from genloc.visualize import overlay_sheet
 
 
 class Begin(Callback):
-    """Says when data and weights are there and training begins, so that nothing is deleted before."""
+    """Says, once, when a run takes the place of an earlier one: at its first optimiser step, when data, weights,
+    evaluation and a whole window of crops have been seen to work; before its first checkpoint; or at its end.
+    """
 
     def __init__(self, begin: Callable[[], None]) -> None:
         self.begin = begin
+        self.begun = False
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.is_global_zero and not is_trial(trainer):
+    def on_before_optimizer_step(self, trainer: pl.Trainer, *_: Any) -> None:
+        self._once(trainer)
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, *_: Any) -> None:
+        self._once(trainer)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        self._once(trainer)
+
+    def _once(self, trainer: pl.Trainer) -> None:
+        if trainer.is_global_zero and not is_trial(trainer) and not self.begun:
+            self.begun = True
             self.begin()
 
 

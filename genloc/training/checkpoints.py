@@ -11,6 +11,10 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.callbacks import Checkpoint
 
+from genloc.data.categories import CategorySets
+from genloc.training.episodes import EpisodeScores
+from genloc.training.scores import Scores
+
 FOLDER = "checkpoints"
 
 
@@ -48,6 +52,23 @@ class Checkpoints(Checkpoint):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.best = state_dict["best"]
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Refuse to watch what no evaluation will log.
+
+        Raises:
+            ValueError: names what there is.
+        """
+        source = trainer.datamodule.sources.get("val")  # type: ignore[attr-defined]
+        # The default may be missing: asking by an example knows no AP, and then `best.ckpt` is not written.
+        if stage != "fit" or source is None or self.monitor == DEFAULT:
+            return
+        kind = EpisodeScores if isinstance(source, CategorySets) else Scores
+        known = [f"val/{name}" for name in kind.names(source)]
+        if self.monitor not in known:
+            raise ValueError(
+                f"checkpoints.monitor: nothing is called {self.monitor!r}; there are {', '.join(known)}"
+            )
 
     # ------------------------------------------------------------------ writing
 
@@ -92,12 +113,6 @@ class Checkpoints(Checkpoint):
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
         value = trainer.callback_metrics.get(self.monitor)
-        known = sorted(name for name in trainer.callback_metrics if name.startswith("val/"))
-        # The default is not there where areas are not stated: there is no AP then.
-        if value is None and known and self.monitor != DEFAULT:
-            raise ValueError(
-                f"checkpoints.monitor: nothing is called {self.monitor!r}; there are {', '.join(known)}"
-            )
         if value is not None and (self.best is None or float(value) > self.best):
             self.best = float(value)
             self._save(trainer, "best")

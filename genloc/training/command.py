@@ -11,6 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from omegaconf.errors import OmegaConfBaseException
 
 from genloc.training.callbacks import Begin, Heatmaps, Pictures, Progress
@@ -107,7 +108,12 @@ class TrainingCLI(LightningCLI):
             self.checkpoint = self._weights(given.ckpt_path)
 
     def _start(self, given: Any) -> Path | None:
-        """The checkpoint that `fit` goes on from; None for a new run, before which `_begin` clears the folder."""
+        """The checkpoint that `fit` goes on from; None for a new run, whose `_begin` clears the folder."""
+        if given.trainer.accumulate_grad_batches != 1:
+            raise ValueError(
+                "trainer.accumulate_grad_batches: leave it out; accumulation is worked out from "
+                "data.effective_batch, data.batch_size and the number of devices"
+            )
         run = self.run_folder
         self._earlier: list[Path] = []
         if given.ckpt_path is not None:
@@ -129,9 +135,9 @@ class TrainingCLI(LightningCLI):
         return None
 
     def _begin(self) -> None:
-        """Make the folder of the run this run's."""
+        """Make the folder of the run this run's; see `Begin` for when."""
         for path in self._earlier:
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         self.run_folder.mkdir(parents=True, exist_ok=True)
         self._parser("fit").save(
             self.config["fit"], self.run_folder / "config.yaml", overwrite=True, skip_none=False
@@ -177,7 +183,17 @@ class TrainingCLI(LightningCLI):
             "default_root_dir": str(self.run_folder),
             "use_distributed_sampler": False,  # our samplers know the number of processes
         }
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except (
+            MisconfigurationException,
+            ValueError,
+        ) as error:  # Lightning's, of values that it was given
+            asked = ", ".join(
+                f"{key} {given[key]}" for key in ("accelerator", "devices", "strategy")
+            )
+            reason = (str(error).splitlines() or [""])[0]
+            raise ValueError(f"trainer ({asked}): {reason}") from error
 
     def _prepare_subcommand_kwargs(self, subcommand: str) -> dict[str, Any]:
         for sigmas in self._get(self.config_init, "scoring").sigmas:

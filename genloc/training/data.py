@@ -97,6 +97,8 @@ class KeypointData(pl.LightningDataModule):
         super().__init__()
         if views is not None and views < 1:
             raise ValueError(f"data.views is {views}; expected at least 1, or null")
+        if crop_size < 1:
+            raise ValueError(f"data.crop_size is {crop_size}; expected at least 1")
         self.views = views
         self.root = Path(root)
         if annotations is not None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from genloc.data.categories import CategorySets
 from genloc.keypoints import Keypoints
-from genloc.metrics.episodes import episode_scores, pair_pck
+from genloc.metrics.episodes import THRESHOLDS, episode_scores, pair_pck
 
 
 class EpisodeScores:
@@ -50,6 +50,11 @@ class EpisodeScores:
             torch.distributed.all_gather_object(parts, self._records)
         by_id = {record["annotation_id"]: record for part in parts for record in part}
         return [by_id[annotation] for annotation in sorted(by_id)]
+
+    @staticmethod
+    def names(source: CategorySets) -> tuple[str, ...]:
+        """Which numbers `compute` gives, the same for every set."""
+        return tuple(episode_scores(np.empty((0, len(THRESHOLDS)))))
 
     def compute(self) -> dict[str, float]:
         """`PCK@0.05` to `PCK@0.25` and `mPCK`, 0 to 1."""

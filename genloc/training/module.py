@@ -13,6 +13,7 @@ from genloc.codecs.heatmap import default_sigma, gaussian_target, to_cells
 from genloc.inference import Decoding, condition_of, find, latent_noise
 from genloc.keypoints import Keypoints
 from genloc.models.features import feature_widths
+from genloc.recipe import why_no_crops
 from genloc.training.asking import answer_loss, ask
 from genloc.training.cache import CropCache, Kept, open_cache
 from genloc.training.episodes import EpisodeScores
@@ -125,7 +126,7 @@ class KeypointModule(pl.LightningModule):
         """Load weights and build the conditions, once.
 
         Raises:
-            ValueError: model, condition and loss do not go together.
+            ValueError: model, condition and loss do not go together, or the model cannot read the crops.
         """
         if self._configured:
             return
@@ -139,6 +140,8 @@ class KeypointModule(pl.LightningModule):
         parts, shown = (self.model, self.condition, self.loss), self.data.episodes is not None
         held_out = self.data.held_out()
         check_parts(*parts, episodes=shown, flip_test=self.flip_test, held_out=held_out)
+        if why := why_no_crops(self.model, self.data.crop_size):
+            raise ValueError(f"data.crop_size is {why}")
         if self.condition is not None and callable(build := getattr(self.condition, "build", None)):
             prior = self.model.prior
             generator = torch.Generator().manual_seed(self.seed)
@@ -156,11 +159,6 @@ class KeypointModule(pl.LightningModule):
     # ------------------------------------------------------------------ training
 
     def on_fit_start(self) -> None:
-        if self.trainer.accumulate_grad_batches != 1:
-            raise ValueError(
-                "trainer.accumulate_grad_batches: leave it out; accumulation is worked out from "
-                "data.effective_batch, data.batch_size and the number of devices"
-            )
         windows = self.data.windows
         self.trainer.accumulate_grad_batches = windows.accumulation
         if self.trainer.is_global_zero:

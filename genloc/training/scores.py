@@ -56,6 +56,12 @@ class Scores:
         by_box = {record[self._box]: record for part in parts for record in part}
         return [by_box[box] for box in sorted(by_box)]
 
+    @staticmethod
+    def names(source: CocoKeypoints) -> tuple[str, ...]:
+        """Which numbers `compute` gives for a set."""
+        labelled = () if source.box_scores is not None else ("PCK@0.1",)
+        return (*STATS, "AP pooled", *labelled)
+
     def compute(self) -> dict[str, float]:
         """AP and its kin by pycocotools, and PCK@0.1 of labelled boxes, 0 to 1; NaN where there is no truth."""
         records = self.records()

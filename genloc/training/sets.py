@@ -60,7 +60,7 @@ def read_ids(path: str | list[int], root: Path) -> list[int]:
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: no such key, or no numbers there.
+        ValueError: the file is broken, or has no such key, or no numbers there.
     """
     if not isinstance(path, str):
         return list(dict.fromkeys(path))
@@ -68,10 +68,15 @@ def read_ids(path: str | list[int], root: Path) -> list[int]:
     file = root / name
     if not file.is_file():
         raise FileNotFoundError(f"ids: no file {file}")
+    try:
+        text = file.read_text(encoding="utf-8")
+        node = json.loads(text) if key else None
+    except ValueError as error:  # also UnicodeDecodeError
+        kind = "json" if key else "text"
+        raise ValueError(f"ids: {file} is not a {kind} file: {error}") from error
     if not key:
-        found = [int(number) for number in re.findall(r"-?\d+", file.read_text(encoding="utf-8"))]
+        found = [int(number) for number in re.findall(r"-?\d+", text)]
     else:
-        node = json.loads(file.read_text(encoding="utf-8"))
         for part in key.split("."):
             if not isinstance(node, dict) or part not in node:
                 there = sorted(node) if isinstance(node, dict) else f"a {type(node).__name__}"

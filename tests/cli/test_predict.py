@@ -123,6 +123,7 @@ def test_results_go_to_a_folder_named_after_the_input(
             "LearnedCondition, made for its own keypoints",
         ),
         (["--adapter", "{adapter}", "--tokenizer", "words"], "give --prior as well"),
+        (["--adapter", "{adapter}", "--device", "foo"], "device='foo': expected auto, cpu, cuda"),
         pytest.param(
             ["--adapter", "{adapter}", "--device", "cuda"],
             "sees no CUDA device here",

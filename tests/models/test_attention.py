@@ -175,12 +175,31 @@ def test_xformers_where_it_does_not_fit_is_refused_with_the_reason(unet):
     try:
         import xformers.ops  # noqa: F401
     except ImportError:
-        with pytest.raises(RuntimeError, match=r"refused: ModuleNotFoundError.*sdpa"):
+        with pytest.raises(ValueError, match=r"refused: ModuleNotFoundError.*sdpa"):
             install(unet, UP, attention="xformers")
         return
     install(unet, UP, attention="xformers")
-    with pytest.raises(RuntimeError, match=r"(?s)refused: .*sdpa"):
+    with pytest.raises(ValueError, match=r"^attention='xformers' refused: .*sdpa"):
         run(unet)  # it has no kernels for the CPU
+
+
+def test_a_kernel_that_refuses_is_said_in_a_line(unet, monkeypatch):
+    import sys
+    import types
+
+    def refused(q, k, v, scale):
+        raise NotImplementedError("No operator found for these inputs:\n  query: ...\n  key: ...")
+
+    ops = types.ModuleType("xformers.ops")
+    ops.memory_efficient_attention = refused  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "xformers", types.ModuleType("xformers"))
+    monkeypatch.setitem(sys.modules, "xformers.ops", ops)
+    install(unet, UP, attention="xformers")
+    with pytest.raises(
+        ValueError, match=r"no kernel for float32 on cpu with \d+ channels.*sdpa"
+    ) as e:
+        run(unet)
+    assert "\n" not in str(e.value)
 
 
 def test_xformers_is_called_inside_our_processor(unet, monkeypatch):

@@ -261,6 +261,7 @@ def test_what_is_watched_counts_what_all_supports_label(world: World) -> None:
     counted = shown & np.array([i.keypoints[:, 2] > 0 for i in source.instances])
     expected = [(c.sum() - c[1]) / c.sum() if c.any() else 0.0 for c in counted]
     assert scores.compute()["PCK@0.05"] == pytest.approx(np.mean(expected))
+    assert tuple(scores.compute()) == EpisodeScores.names(source)
     assert len(scores.records()) == n
 
 

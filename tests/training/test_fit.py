@@ -24,6 +24,7 @@ RIVAL = (
 
 
 PRIOR = "--model.model.init_args.prior.init_args.source"
+ATTENTION = "--model.model.init_args.prior.init_args.attention"
 
 
 def checkpoint(runs: Path, name: str = "last", run: str = "small") -> dict[str, Any]:
@@ -193,6 +194,28 @@ def test_noise_depends_on_seed_epoch_and_crop_alone(world: World, tmp_path: Path
         ((*RIVAL[:1], *RIVAL[2:]), "give model.condition null"),
         (RIVAL[:2], "use genloc.losses.HeatmapMSE"),
         (("--model.schedule", "cosine", "--trainer.max_epochs", "-1"), "cosine needs an end"),
+        (
+            ("--trainer.accelerator", "foo"),
+            "trainer (accelerator foo, devices 1, strategy auto): You selected",
+        ),
+        (
+            ("--trainer.devices", "0"),
+            "trainer (accelerator cpu, devices 0, strategy auto): `Trainer(devices",
+        ),
+        (
+            ("--trainer.strategy", "foo"),
+            "trainer (accelerator cpu, devices 1, strategy foo): You selected",
+        ),
+        pytest.param(
+            ("--trainer.accelerator", "gpu"),
+            "trainer (accelerator gpu, devices 1, strategy auto): No supported gpu backend found",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is one"),
+        ),
+        pytest.param(
+            (ATTENTION, "xformers"),
+            "attention='xformers' refused: ",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="it may work there"),
+        ),
         (("--checkpoints.every_n_steps", "0"), "every_n_steps must be at least 1"),
         (
             (

@@ -140,6 +140,18 @@ def test_refusals_of_one_set(root: Path) -> None:
         load_set("val", boxes, AP10K, root)
 
 
+@pytest.mark.parametrize(
+    ("content", "key"),
+    [(b'{"shots": {"5": [1, 2', "#shots.5"), (b"\xff", "#shots.5"), (b"\xff", "")],
+)
+def test_a_broken_list_of_ids_is_named(root: Path, content: bytes, key: str) -> None:
+    (root / "broken.json").write_bytes(content)
+    spec = SetSpec("train.json", "images", annotation_ids=f"broken.json{key}")
+    kind = "json" if key else "text"
+    with pytest.raises(ValueError, match=rf"^ids: \S*/broken\.json is not a {kind} file: "):
+        load_set("train", spec, AP10K, root)
+
+
 def test_a_run_says_its_split(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = root / "run.yaml"
     config.write_text(

@@ -13,6 +13,7 @@ from genloc.data.zoo.picture import Labelled, draw_scene
 from genloc.data.zoo.scene import STYLES
 from genloc.data.zoo.write import (
     annotation,
+    check_size,
     in_processes,
     picture_rng,
     refuse_labels_of_others,
@@ -76,7 +77,7 @@ def write_categories(
     Args:
         out: folder to write; made if absent.
         per_category: pictures of each category, at least 5.
-        size: side of the pictures in pixels.
+        size: side of the pictures in pixels, at least 32.
         seed: 0 to 2**31 - 1.
         style: one of photo, cartoon, sketch, painting, night; or mixed.
         workers: processes; the number of cores by default.
@@ -86,10 +87,11 @@ def write_categories(
         File name without its ending -> annotation file.
 
     Raises:
-        ValueError: an unknown style, or fewer than 5 pictures.
+        ValueError: an unknown style, too small pictures, or fewer than 5 of them.
     """
     if style not in (*STYLES, "mixed"):
         raise ValueError(f"style is {style!r}; choose one of {', '.join(STYLES)}, mixed")
+    check_size(size)
     if per_category < 5:
         raise ValueError(f"per_category is {per_category}; episodes need at least 5 pictures")
     if not 0 <= seed < 2**31:

@@ -31,6 +31,16 @@ EDGES = (
     (5, 12), (12, 13), (13, 14), (5, 15), (15, 16), (16, 17),
 )  # fmt: skip
 
+SMALLEST = 32  # pixels of a side; below, hardly an animal shows the pixels that a label needs
+
+
+def check_size(size: int) -> None:
+    """Raises ValueError where pictures of this side, in pixels, are too small to draw an animal in."""
+    if size < SMALLEST:
+        raise ValueError(
+            f"size is {size}; give --size {SMALLEST} or more, an animal needs so many pixels"
+        )
+
 
 def picture_rng(purpose: int, seed: int, category_id: int, index: int) -> np.random.Generator:
     """The generator of one picture: a function of its four numbers alone, on every machine."""
@@ -150,7 +160,7 @@ def write_zoo(
     Args:
         out: folder to write; made if absent.
         per_species: pictures of each species, split 7:1:2; at least 3.
-        size: side of the pictures in pixels.
+        size: side of the pictures in pixels, at least 32.
         seed: 0 to 2**31 - 1.
         style: one of photo, cartoon, sketch, painting, night; or mixed.
         species: category ids to draw; all 54 by default.
@@ -162,10 +172,11 @@ def write_zoo(
         Split name -> its annotation file.
 
     Raises:
-        ValueError: for an unknown style, species or split, or fewer than 3 pictures per species.
+        ValueError: for an unknown style, species or split, too small pictures, or fewer than 3 per species.
     """
     if style not in (*STYLES, "mixed"):
         raise ValueError(f"style is {style!r}; choose one of {', '.join(STYLES)}, mixed")
+    check_size(size)
     if per_species < 3:
         raise ValueError(
             f"per_species is {per_species}; three splits need at least 3 pictures of each"

@@ -131,8 +131,8 @@ class ConvHead(nn.Module):
 
     def map_size(self, image: Tensor) -> tuple[int, int]:
         """(h, w) in cells of the maps of crops [B, 3, H, W]."""
-        times, stride = self.upsample, self.prior.stride
-        return image.shape[-2] // stride * times, image.shape[-1] // stride * times
+        h, w = self.prior.latent_size(image)
+        return h * self.upsample, w * self.upsample
 
     def encode(self, image: Tensor) -> Tensor:
         """The clean latents of crops, [B, 4, H/8, W/8] fp32: constant per crop, so they can be cached."""

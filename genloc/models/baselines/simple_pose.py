@@ -121,6 +121,18 @@ class SimplePose(nn.Module):
                         nn.init.zeros_(part.bias)
         return self
 
+    def map_size(self, image: Tensor) -> tuple[int, int]:
+        """(h, w) in cells of the maps of crops [B, 3, H, W].
+
+        Raises:
+            ValueError: an image of another shape, or H or W no multiple of 32.
+        """
+        if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] % 32 or image.shape[3] % 32:
+            raise ValueError(
+                f"image has shape {tuple(image.shape)}; expected [B, 3, H, W], H and W multiples of 32"
+            )
+        return image.shape[2] // self.stride, image.shape[3] // self.stride
+
     def forward(self, image: Tensor) -> Tensor:
         """image [B, 3, H, W] in [-1, 1], H and W multiples of 32 -> maps [B, K, H/4, W/4] fp32.
 
@@ -130,9 +142,6 @@ class SimplePose(nn.Module):
         """
         if self.backbone is None or self.head is None:
             raise RuntimeError("this SimplePose has no weights yet: call load() and build(K) first")
-        if image.ndim != 4 or image.shape[1] != 3 or image.shape[2] % 32 or image.shape[3] % 32:
-            raise ValueError(
-                f"image has shape {tuple(image.shape)}; expected [B, 3, H, W], H and W multiples of 32"
-            )
+        self.map_size(image)
         pixels = ((image + 1) / 2 - self.mean) / self.std
         return self.head(self.backbone(pixels).last_hidden_state).float()

@@ -173,7 +173,9 @@ def test_same_seed_same_bytes_whatever_the_workers(folder: Path, tmp_path: Path)
     assert digest(tmp_path) == digest(folder)
 
 
-@pytest.mark.parametrize("wrong", [{"style": "oil"}, {"per_category": 4}, {"seed": -1}])
+@pytest.mark.parametrize(
+    "wrong", [{"style": "oil"}, {"per_category": 4}, {"seed": -1}, {"size": 31}]
+)
 def test_wrong_arguments_are_named(tmp_path: Path, wrong: dict) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         write_categories(tmp_path, **{"per_category": 5, "size": 32, "workers": 1, **wrong})

@@ -213,6 +213,7 @@ def test_captions_say_what_is_drawn() -> None:
         {"seed": -1},
         {"splits": ("dev",)},
         {"splits": ()},
+        {"size": 31},
     ],
 )
 def test_wrong_arguments_are_named(tmp_path: Path, wrong: dict) -> None:
