@@ -26,7 +26,7 @@ DEFAULT = "val/AP"
 
 
 class Checkpoints(Checkpoint):
-    """Write a run's checkpoints to `<run>/checkpoints/`, some MB each (see `training/resume.py`).
+    """Write a run's checkpoints to `<run>/checkpoints/`, 12 bytes for each trained weight (`training/resume.py`).
 
     `last.ckpt` is written after every epoch, every `every_n_steps` optimiser steps, and when SIGTERM or Ctrl-C
     asks to stop; `best.ckpt` whenever `monitor` has risen. A file is complete or not there at all. A second

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import subprocess
 import sys
@@ -85,6 +86,26 @@ def test_sigterm_saves_the_last_complete_step_and_resuming_replays_the_open_wind
     assert saved["position"] == position
     assert main(world.arguments("fit", tmp_path, "--ckpt_path", "last")) == 0
     assert_same_run(tmp_path / "small", whole)
+
+
+def test_a_run_goes_on_from_its_best_checkpoint_too(
+    world: World, whole: Path, tmp_path: Path
+) -> None:
+    run = shutil.copytree(whole, tmp_path / "small")
+    best = torch.load(run / "checkpoints" / "best.ckpt", weights_only=True)
+    assert best["optimizer_states"][0]["state"]
+    (run / "checkpoints" / "last.ckpt").unlink()
+    assert main(world.arguments("fit", tmp_path, "--ckpt_path", "best")) == 0
+    ours, theirs = final_weights(run), final_weights(whole)
+    assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_a_checkpoint_takes_twelve_bytes_for_each_trained_weight(whole: Path) -> None:
+    saved = torch.load(whole / "checkpoints" / "last.ckpt", weights_only=True)
+    moments = saved["optimizer_states"][0]["state"].values()
+    held = sum(value.nbytes for state in moments for value in state.values() if value.ndim)
+    trained = sum(value.numel() for value in saved["state_dict"].values())
+    assert held + sum(value.nbytes for value in saved["state_dict"].values()) == 12 * trained
 
 
 @pytest.mark.slow
