@@ -51,7 +51,7 @@ def test_what_chooses_no_rate_takes_the_recipes() -> None:
 
 
 def test_asking_by_an_example_is_trained_by_the_recipe() -> None:
-    """But for what its conditions need: a network's own rate, no mirror and, for MP-100 laid over it, padding."""
+    """But for what its conditions need: a network's own rate, and no mirror."""
     visual = read("visual")
     ours, zoo = visual["model"], ZOO["model"]
     for name in ("lr_lora", "lora_ratio", "sigma", "schedule", "warmup"):
@@ -60,6 +60,7 @@ def test_asking_by_an_example_is_trained_by_the_recipe() -> None:
     assert ours == zoo
     augmentation = ZOO["data"]["augmentation"] | {"flip": 0.0}
     assert visual["data"]["augmentation"] == augmentation
+    assert visual["data"]["padding"] == ZOO["data"]["padding"]
     a = example.parse([])
     assert a.lr_condition == visual["model"]["lr_condition"]
 
