@@ -88,6 +88,7 @@ def write_categories(
 
     Raises:
         ValueError: an unknown style, too small pictures, or fewer than 5 of them.
+        FileExistsError: labels of others, such as MP-100's own, lie where the zoo's would.
     """
     if style not in (*STYLES, "mixed"):
         raise ValueError(f"style is {style!r}; choose one of {', '.join(STYLES)}, mixed")
@@ -97,6 +98,8 @@ def write_categories(
     if not 0 <= seed < 2**31:
         raise ValueError(f"seed is {seed}; it must be between 0 and 2**31 - 1")
     out = Path(out)
+    for name in _annotation_files():
+        refuse_labels_of_others(out / name)  # before minutes of drawing
     jobs = []
     for number, category in enumerate(CATEGORIES):
         (out / "images" / category.name).mkdir(parents=True, exist_ok=True)
@@ -127,7 +130,6 @@ def write_categories(
         }  # fmt: skip
         (out / folder).mkdir(exist_ok=True)
         files[name] = out / folder / f"{name}.json"
-        refuse_labels_of_others(files[name])
         write_json(files[name], content)
 
     cut = per_category * TRAINED_ON // 10
@@ -143,6 +145,15 @@ def write_categories(
         write("cross_category_annotations", f"fewshot_train_{plan}", others, slice(None))
         write("cross_category_annotations", f"fewshot_test_{plan}", own, slice(None))
     return files
+
+
+def _annotation_files() -> list[str]:
+    """All that is written but pictures, below the folder."""
+    own = [f"mp100_split{n}_{p}" for n in range(1, SPLITS + 1) for p in ("train", "val", "test")]
+    across = [f"fewshot_{part}_{plan}" for plan in PLANS for part in ("train", "test")]
+    return [f"annotations/{name}.json" for name in own] + [
+        f"cross_category_annotations/{name}.json" for name in across
+    ]
 
 
 def _listed(category: Category) -> dict[str, Any]:

@@ -182,3 +182,18 @@ def test_wrong_arguments_are_named(tmp_path: Path, wrong: dict) -> None:
     assert not list(tmp_path.iterdir())
     with pytest.raises(ValueError, match="split is 6"):
         categories_of(6)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["annotations/mp100_split5_val.json", "cross_category_annotations/fewshot_test_bird.json"],
+)
+def test_labels_of_others_are_seen_before_anything_is_drawn(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
+    assert (folder / name).is_file(), "a file that the zoo writes"
+    (tmp_path / name).parent.mkdir()
+    (tmp_path / name).write_text("{}")
+    with pytest.raises(FileExistsError, match="holds other labels than the zoo's"):
+        write_categories(tmp_path, per_category=5, size=48, workers=1)
+    assert not (tmp_path / "images").exists()
