@@ -103,6 +103,7 @@ def test_which_signals_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr("genloc.app.serve.serving", page)
     monkeypatch.setattr("genloc.app.tasks.Tasks.untrained", lambda *_, **__: None)
+    given = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may run under nohup
     before = signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)
     for number in (signal.SIGTERM, signal.SIGHUP):
         sent[:] = [number]
@@ -116,6 +117,7 @@ def test_which_signals_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
         signal.signal(signal.SIGHUP, before[1])
     assert ended == [True] * 3
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGHUP)) == before
+    signal.signal(signal.SIGHUP, given)
 
 
 def test_a_port_that_is_taken_is_said_in_a_line(
