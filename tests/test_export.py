@@ -51,5 +51,7 @@ def test_what_cannot_be_exported(tmp_path: Path) -> None:
     noisy.model.noise = True  # type: ignore[attr-defined]
     with pytest.raises(ValueError, match="wants noise"):
         export_onnx(noisy, tmp_path / "model.onnx")
+    elsewhere = spots_predictor()
+    elsewhere.device = torch.device("cuda")  # as if it had been moved to one
     with pytest.raises(ValueError, match="export one with device='cpu'"):
-        export_onnx(spots_predictor(device="meta"), tmp_path / "model.onnx")
+        export_onnx(elsewhere, tmp_path / "model.onnx")

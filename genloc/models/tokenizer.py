@@ -23,7 +23,7 @@ def read_tokenizer(folder: str | Path | None) -> Any | None:
     except Exception as error:  # transformers and tokenizers each raise their own kinds
         reason = " ".join(str(error).split())[:100]
         raise ValueError(
-            f"tokenizer: {path} holds none that can be read ({reason}); {WHAT_TO_DO}"
+            f"tokenizer: {path} holds none that can be read ({reason}); fetch it again, or {WHAT_TO_DO}"
         ) from error
     # From a tokenizer_config.json alone transformers makes one without words.
     if not set(tokenizer.get_vocab().values()) - set(tokenizer.all_special_ids):

@@ -200,10 +200,8 @@ def test_each_picture_encoded_once_answers_as_pair_by_pair(world: World, run: Pa
     model = adapter.model
 
     def batches() -> list:
-        return [
-            collate([crops[i] for i in range(k, min(k + 5, len(crops)))])
-            for k in range(0, len(crops), 5)
-        ]
+        items = [range(k, min(k + 5, len(crops))) for k in range(0, len(crops), 5)]
+        return [collate([crops[i] for i in five]) for five in items]
 
     for asker in (
         ByCondition(model, adapter.condition),

@@ -46,6 +46,7 @@ class Session:
         root = given.root or (self.runs / "zoo" if stand_in else Path(SETS[given.on].root))
         self.slots = devices.slots(given.devices, given.processes, _cores())
         self.threads = max(1, _cores() // len(self.slots))
+        lay_back(self.out, given.on, self.runs)  # first: a result that is none is said at once
         if given.steps is not None and given.steps < 1:
             raise ValueError(f"--steps: {given.steps}; expected at least 1")
         if given.on == "zoo" or (stand_in and given.root is None):
@@ -81,7 +82,6 @@ class Session:
             self.runs / "splits" / given.on,
             keep=not given.dry_run,
         )
-        lay_back(self.out, given.on, self.runs)
         self.speeds = Speeds(self.runs)
 
     def table(self, name: str) -> int:
