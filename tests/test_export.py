@@ -38,7 +38,6 @@ def test_a_small_localizer(tmp_path: Path) -> None:
     assert json.loads(facts)["keypoints"] == ["left red", "green", "blue"]
 
 
-@pytest.mark.slow
 def test_an_adapter_on_the_prior(tmp_path: Path) -> None:
     predictor = KeypointPredictor.from_pretrained(write_adapter(tmp_path), device="cpu")
     compare(predictor, export_onnx(predictor, tmp_path / "model.onnx"), (1, 3))

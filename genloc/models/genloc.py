@@ -278,7 +278,7 @@ class GenLoc(nn.Module):
         """One pass of the U-Net over the latent; what `measure` returned, by layer name."""
         unet = self.prior.unet
         channels = self.prior.condition_channels
-        fits = condition.ndim == 3 and condition.shape[0] in (1, len(latent))
+        fits = condition.ndim == 3 and condition.shape[0] in (1, latent.shape[0])
         if not fits or condition.shape[2] != channels:
             raise ValueError(
                 f"condition has shape {tuple(condition.shape)}; expected [{latent.shape[0]} or 1, K, {channels}]"
