@@ -186,11 +186,11 @@ class KeypointOrder:
             ValueError: the skeleton's keypoints are not all there, or a value is no keypoint.
         """
         k = self.skeleton.num_keypoints
-        rows = _triples(record.get("keypoints") or [], where)
+        rows = triples(record.get("keypoints") or [], where)
         stated = record.get("num_keypoints")
         if len(rows) < k and record.get(f"keypoints_{k}"):
             # Human-Art keeps its 21 beside COCO's 17.
-            rows = _triples(record[f"keypoints_{k}"], where)
+            rows = triples(record[f"keypoints_{k}"], where)
             stated = record.get(f"num_keypoints_{k}")
         if len(rows) == 0:
             return np.zeros((k, 3), np.float32), 0, stated
@@ -245,8 +245,12 @@ class KeypointOrder:
         return np.array([found.get(n, -1) for n in wanted.keypoints])
 
 
-def _triples(values: list[Any], where: str) -> np.ndarray:
-    """Keypoints as float64 [n, 3], from x, y, v flat or nested. null becomes NaN."""
+def triples(values: list[Any], where: str) -> np.ndarray:
+    """Keypoints as float64 [n, 3], from x, y, v flat or nested. null becomes NaN.
+
+    Raises:
+        ValueError: names `where` the values are.
+    """
     try:
         array = np.array(values, dtype=float)
     except (TypeError, ValueError, OverflowError):

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from genloc.data.annotation import FAR, stated_size, whole
+from genloc.data.annotation import FAR, stated_size, triples, whole
 from genloc.data.image import read_image
 from genloc.data.transforms import square_crop
 from genloc.skeleton import DEFAULT_SIGMA, Skeleton, coco_edges, mirror_pairs, read_coco_json
@@ -246,9 +246,9 @@ def _from_coco(
 def _triples(record: dict[str, Any], path: Path) -> np.ndarray:
     """Its keypoints as float64 [K, 3]: x, y, v, flat or nested in the file; null becomes NaN."""
     given = record.get("keypoints") or []
-    with contextlib.suppress(TypeError, ValueError, OverflowError):
+    with contextlib.suppress(ValueError):
         if isinstance(given, list):
-            return np.array(given, float).reshape(-1, 3)
+            return triples(given, str(path))
     raise ValueError(
         f"points: {path}: annotation {str(record.get('id'))[:30]}: keypoints is {str(given)[:60]}, expected "
         "x, y, v for each"

@@ -185,10 +185,7 @@ class TrainingCLI(LightningCLI):
         }
         try:
             return super().instantiate_trainer(**kwargs)
-        except (
-            MisconfigurationException,
-            ValueError,
-        ) as error:  # Lightning's, of values that it was given
+        except (MisconfigurationException, ValueError) as error:  # of values that it was given
             asked = ", ".join(
                 f"{key} {given[key]}" for key in ("accelerator", "devices", "strategy")
             )

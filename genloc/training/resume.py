@@ -2,8 +2,8 @@
 
 A checkpoint holds the trainable weights, the optimiser's state and a position, and nothing that is frozen: 12
 bytes for each trained weight, which is the weight and Adam's two moments. That is 11 MB for `ap10k.yaml` (LoRA of
-rank 16 on Stable Diffusion 1.5), 34 MB for `own_data.yaml` and 57 MB for `quickstart.yaml` (rank 64 on the tiny
-prior). `best` has the optimiser's state as `last` has: a run can go on from either.
+rank 16 on Stable Diffusion 1.5) and 57 MB for `own_data.yaml` and `quickstart.yaml` (rank 64 on the tiny prior). `best`
+has the optimiser's state as `last` has: a run can go on from either.
 
 The weights only change at optimiser steps, so whenever it is written, it is the state after the last complete
 step, and the position is the number of that step. Windows of crops (`training/windows.py`) are a function of

@@ -214,18 +214,19 @@ def check_before_training(specs: dict[str, SetSpec | None], root: Path) -> None:
     """Refuse before a training what would spoil its test.
 
     Raises:
-        ValueError: a part of a split was made for another file than its set has; or a split says what is tested
-            on but not what is watched, and the same file would be watched.
+        ValueError: the part that is tested on was made for another file than its set has; or the split says what
+            is tested on but not what is watched, and the same file would be watched.
     """
-    for name, spec in specs.items():
-        if spec is not None and spec.split is not None and (root / spec.annotations).is_file():
-            part = split_part(name, spec.split, root)
-            part.check(root / spec.annotations, f"data.{name}.split: {spec.split}")
     test, val = specs["test"], specs["val"]
-    if test is None or test.split is None or val is None or val.selection():
+    if test is None or test.split is None or not (root / test.annotations).is_file():
         return
-    tested, watched = root / test.annotations, root / val.annotations
-    if tested.is_file() and watched.is_file() and checksum_of(tested) == checksum_of(watched):
+    tested = root / test.annotations
+    part = split_part("test", test.split, root)
+    part.check(tested, f"data.test.split: {test.split}")  # `load_set` does, of what `fit` reads
+    if val is None or val.selection():
+        return
+    watched = root / val.annotations
+    if watched.is_file() and checksum_of(watched) == part.sha256:
         raise ValueError(
             f"data.val: {test.split.partition('#')[0]} says what of {tested.name} is tested on and has no part val, "
             f"so the checkpoint would be chosen on that file; make the split with a part val (--val FILE, or another "
