@@ -227,7 +227,7 @@ def asked_for(
     """
     if phrases and like:
         raise ValueError("phrases and like: ask by words or by labelled pictures, not by both")
-    if phrases:
+    if phrases or isinstance(phrases, str):  # a bare text is refused, the empty one as well
         words, skeleton = ask(condition, phrases)
         return words(), skeleton
     if like:

@@ -15,6 +15,7 @@ from torch import Tensor
 from genloc.conditions import LearnedCondition, TextCondition
 from genloc.conditions.text import ask
 from genloc.data.batch import sample_generator
+from genloc.inference import asked_for
 from genloc.models import Prior
 from genloc.skeleton import AP10K, COCO, Skeleton
 from genloc.training.asking import ask as ask_batch
@@ -293,3 +294,8 @@ def test_building(prior: Prior) -> None:
         TextCondition().build(SMALL, 32, prior.text)
     with pytest.raises(RuntimeError, match=r"call build\(\) first"):
         TextCondition()()
+
+
+def test_the_empty_text_is_no_question_about_its_own_keypoints(prior: Prior) -> None:
+    with pytest.raises(ValueError, match=r"phrases: expected a list of texts, got ''"):
+        asked_for(None, built(prior), SMALL, phrases="", crop_size=64, padding=1.0)
