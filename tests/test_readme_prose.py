@@ -1,4 +1,4 @@
-"""What the README says outside its blocks of commands: commands in a sentence, flags in a table, sharing."""
+"""What the READMEs say outside its blocks of commands: commands in a sentence, flags in a table, sharing."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ import yaml
 from genloc.cli import COMMANDS, main
 from tests.make_adapter import write_adapter
 from tests.test_readme import README, REPOSITORY, blocks
+from tests.test_readme_numbers import MEASURED
 
-PROSE = re.sub(r"^```.*?^```", "", README, flags=re.DOTALL | re.MULTILINE)
+PROSE = re.sub(r"^```.*?^```", "", README + MEASURED, flags=re.DOTALL | re.MULTILINE)
 QUOTED = [" ".join(text.split()) for text in re.findall(r"`([^`]+)`", PROSE)]
 INLINE = sorted(
     {text for text in QUOTED if re.match(r"(genloc|python -m|bash|pip install) ", text)}

@@ -23,6 +23,7 @@ from tools.tables.definitions import (
     Table,
 )
 from tools.tables.key import SOURCE, UNET_SEED, WEIGHTS, recipe_of, selection, started_from, unusual
+from tools.tables.length import rounds
 from tools.tables.recipe import (
     digest,
     fingerprint,
@@ -32,7 +33,6 @@ from tools.tables.recipe import (
 )
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
-EVALUATIONS = 2  # on val, while a training runs
 
 
 QUICK = {"data.crop_size": 64, "data.batch_size": 4, "data.effective_batch": 4, "data.num_workers": 0,
@@ -154,11 +154,8 @@ class Planner:
             own[UNET_SEED] = seed
         batch = look_up(config, "data.effective_batch")
         per_epoch = math.ceil(labels["train"] / batch)
-        every = max(1, round(steps / per_epoch / EVALUATIONS))
-        if self.options.quick and not self.options.steps:
-            epochs, every = 1, 1
-        else:
-            epochs = every * max(1, round(steps / per_epoch / every))
+        quick = self.options.quick and not self.options.steps
+        epochs, every = (1, 1) if quick else rounds(steps, per_epoch)
         length = {"trainer.max_epochs": epochs, "trainer.check_val_every_n_epoch": every}
         key = digest(
             {
