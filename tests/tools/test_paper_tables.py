@@ -125,6 +125,19 @@ def test_rates_are_chosen_by_ap_on_val(zoo: Path, prior: str, tmp_path: Path) ->
     assert [t.name for t in five.values()] == [t.name for t in found.values()]
 
 
+def test_a_row_with_another_loss_chooses_its_own_rate(zoo: Path, prior: str) -> None:
+    labels = ("CKHE = MSE loss", "HEL = + LoRA = no noise", "noise t=21")
+    made = planner("1", zoo, prior, rows=labels, seeds=(0,))
+    tuning = made.tuning()
+    assert list(tuning) == ["CKHE = MSE loss", "GenLoc"]
+    names = [{t.name for t in found.values()} for found in tuning.values()]
+    assert not names[0] & names[1]
+    mse = next(iter(tuning["CKHE = MSE loss"].values()))
+    assert any(file.endswith("ablation/mse.yaml") for file in mse.files)
+    cells = {c.row: c.training for c in made.cells({"CKHE = MSE loss": 2e-4, "GenLoc": 8e-4})}
+    assert [cells[label].about["rate"] for label in labels] == [2e-4, 8e-4, 8e-4]
+
+
 def test_mistakes_are_said_in_a_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], zoo: Path, prior: str
 ) -> None:

@@ -169,6 +169,18 @@ def test_whose_labels_chose_the_rates_is_said(zoo: Path, prior: str, tmp_path: P
     assert f"{rate}{also}{numbers}; taken as it is by GenLoc, by words" in words.facts
 
 
+def test_a_row_that_chose_its_rate_does_not_take_one_over(
+    zoo: Path, prior: str, tmp_path: Path
+) -> None:
+    labels = ("CKHE = MSE loss", "HEL = + LoRA = no noise", "noise t=21")
+    tried = {"CKHE = MSE loss": {2e-4: 30.0, 5e-4: 20.0}, "GenLoc": {2e-4: 40.0, 5e-4: 45.0}}
+    found = finish(planner("1", zoo, prior, rows=labels, seeds=(0,)), tmp_path, tried).facts
+    of = "chosen by AP on val with the first seed and 10 shots of every species"
+    assert f"rate of CKHE = MSE loss {of}: 0.0002: 30.0, 0.0005: 20.0" in found
+    (method,) = [fact for fact in found if fact.startswith(f"rate of GenLoc {of}")]
+    assert "HEL" in method and "noise t=21" in method and "CKHE = MSE" not in method
+
+
 def test_each_training_set_has_one_mean_pose(zoo: Path, prior: str, tmp_path: Path) -> None:
     """Also where those of two seeds score the same; and one where all seeds train on the same."""
     few = finish(planner("5", zoo, prior, rows=("ViT",), seeds=(0, 1)), tmp_path / "5")

@@ -47,7 +47,7 @@ def facts_below(
     Args:
         planner: of the table. configs: of `configurations`, of the rows that have a finished cell.
         records: of the finished cells, as `results.py` keeps them. tested: their tests.
-        tried: method -> rate -> AP on val, of the rates that were chosen among.
+        tried: method, or row that chose for itself -> rate -> AP on val, of the rates that were chosen among.
     """
     seeds = ", ".join(map(str, planner.seeds))
     several = "one seed" if len(planner.seeds) == 1 else "mean (least to most) over the seeds"
@@ -61,11 +61,11 @@ def facts_below(
     facts += rows(configs)
     facts += _lengths(planner, records)
     facts += _rates(configs)
-    for method, each_rate in tried.items():
+    for tuned, each_rate in tried.items():
         text = ", ".join(f"{rate:g}: {ap:.1f}" for rate, ap in each_rate.items())
         facts.append(
-            f"rate of {method} chosen by AP on val with the first seed and {_tuned_on(planner)}: {text}"
-            + _taken_over(method, planner)
+            f"rate of {tuned} chosen by AP on val with the first seed and {_tuned_on(planner)}: {text}"
+            + _taken_over(tuned, planner)
         )
     facts += _priors(planner, [cell for cell, _ in configs.values()])
     for hardware, threads in dict.fromkeys((r["hardware"], r["threads"]) for r in records):
@@ -86,10 +86,10 @@ def _tuned_on(planner: Planner) -> str:
     return f"{shots} of every species{families}"
 
 
-def _taken_over(method: str, planner: Planner) -> str:
-    """Which rows take the method's rate without a choice of their own."""
+def _taken_over(tuned: str, planner: Planner) -> str:
+    """Which rows take a method's rate without a choice of their own."""
     order = [row.label for row in planner.rows]
-    others = [row.label for row in planner.rows if row.method == method and row.label != method]
+    others = [row.label for row in planner.rows if row.tuned_as == tuned != row.label]
     return f"; taken as it is by {_all_but(others, order)}" if others else ""
 
 

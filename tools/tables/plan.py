@@ -100,36 +100,29 @@ class Planner:
 
     # ------------------------------------------------------------------ rates
 
-    def tuned(self) -> list[str]:
-        """Methods whose rate is chosen among several."""
-        if self.set.tune_on is None or self.options.quick:
-            return []
-        names = dict.fromkeys(row.method for row in self.rows)
-        return [name for name in names if len(METHODS[name].rates) > 1]
-
     def tuning(self) -> dict[str, dict[float, Training]]:
-        """Method -> rate -> the training that says how good it is."""
+        """Methods, and rows that choose for themselves -> rate -> the training that says how good it is."""
         column = self.set.tune_on
+        if column is None or self.options.quick:
+            return {}
+        steps, seed = self.options.steps or self.set.tune_steps, self.seeds[0]
         found: dict[str, dict[float, Training]] = {}
-        for name in self.tuned():
-            assert column is not None
-            steps = self.options.steps or self.set.tune_steps
-            seed = self.seeds[0]
-            found[name] = {
-                rate: self.training(Row(name, name), column, seed, rate, steps)
-                for rate in METHODS[name].rates
-            }
+        for row in self.rows:
+            tried, name = METHODS[row.method].rates, row.tuned_as
+            if len(tried) > 1 and name not in found:
+                like = row if row.own_rate else Row(name, name)
+                found[name] = {r: self.training(like, column, seed, r, steps) for r in tried}
         return found
 
     # ------------------------------------------------------------------ cells
 
     def cells(self, rates: Mapping[str, float]) -> list[Cell]:
-        """All cells of the table, given the rate of each tuned method (others keep the configuration's)."""
+        """All cells of the table, given the rates that were chosen (others keep the configuration's)."""
         found = []
         for row in self.rows:
             for column in self.columns:
                 for seed in self.seeds:
-                    training = self.training(row, column, seed, rates.get(row.method), self.steps)
+                    training = self.training(row, column, seed, rates.get(row.tuned_as), self.steps)
                     test = self.test(row, column, seed)
                     found.append(Cell(row.label, column.label, seed, training, test))
         return found

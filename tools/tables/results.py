@@ -132,7 +132,7 @@ def collect(
 
     Args:
         planner: of the table. cells: all of them. jobs: by name of the training.
-        tuned: trainings that chose the rates, likewise. tried: method -> rate -> AP on val.
+        tuned: trainings that chose the rates, likewise. tried: method or row -> rate -> AP on val.
     """
     table, scores = planner.table, list(planner.table.scores)
     columns = [column.label for column in planner.columns]

@@ -104,9 +104,9 @@ class Session:
         try:
             failed = self._run_jobs(list(tuned.values()), "rates")
             unknown = tuning.keys() - (rates := choose(tuning, self.runs)[0]).keys()
-            jobs = jobs_of(planner.cells(rates), self.runs).values()
-            ready = [job for job in jobs if job.training.about["method"] not in unknown]
-            failed += self._run_jobs(ready, f"table {name}")
+            late = {row.label for row in planner.rows if row.tuned_as in unknown}
+            ready = [cell for cell in planner.cells(rates) if cell.row not in late]
+            failed += self._run_jobs(list(jobs_of(ready, self.runs).values()), f"table {name}")
         except KeyboardInterrupt:  # what is done is written all the same
             if (found := result()).trainings:
                 found.write(self.out)
@@ -114,9 +114,9 @@ class Session:
         found = result()
         written = found.write(self.out)
         self.console.print(Markdown(found.markdown()))
-        for method in sorted(unknown):
+        for one in sorted(unknown):
             failed.append(
-                f"not trained: {method}, whose rate could not be chosen among {[*tuning[method]]}"
+                f"not trained: {one}, whose rate could not be chosen among {[*tuning[one]]}"
             )
         for line in [*failed, *map(str, written)]:
             self.console.print(line, soft_wrap=True, highlight=False, markup=False)
@@ -185,9 +185,9 @@ class Session:
 def choose(
     tuning: Mapping[str, Mapping[float, Training]], runs: Path
 ) -> tuple[dict[str, float], dict[str, dict[float, float]]]:
-    """The rate of each method with the highest AP on val, and AP on val of all, times 100.
+    """Of each that is tuned, the rate with the highest AP on val, and AP on val of all, times 100.
 
-    Methods whose trainings are not all over are in neither.
+    Those whose trainings are not all over are in neither.
     """
     rates: dict[str, float] = {}
     tried: dict[str, dict[float, float]] = {}
